@@ -1,0 +1,54 @@
+"""Robustness contracts for classifiers: `pytest --aerobust` proves them or shows why not.
+
+Importing this package loads neither torch nor Foolbox: what is heavy comes with the first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pytest_aerobust.budgets import epsilons
+from pytest_aerobust.contract import robust
+from pytest_aerobust.errors import (
+    AerobustError,
+    AttackError,
+    ContractError,
+    DataError,
+    FilterError,
+    FloorBroken,
+    Inconclusive,
+    ModelError,
+    SubjectError,
+    UndecidedError,
+)
+from pytest_aerobust.results import Arm, Evaluation, Evidence, Interval
+
+if TYPE_CHECKING:
+    from pytest_aerobust.session import evaluate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AerobustError",
+    "Arm",
+    "AttackError",
+    "ContractError",
+    "DataError",
+    "Evaluation",
+    "Evidence",
+    "FilterError",
+    "FloorBroken",
+    "Inconclusive",
+    "Interval",
+    "ModelError",
+    "SubjectError",
+    "UndecidedError",
+    "epsilons",
+    "evaluate",
+    "robust",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "evaluate":
+        return import_module("pytest_aerobust.session").evaluate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

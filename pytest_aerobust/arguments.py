@@ -1,0 +1,115 @@
+"""What each argument of a contract may be, with the error for what it may not."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any, cast
+
+from pytest_aerobust.catalogue import THREATS, Threat
+from pytest_aerobust.errors import ContractError, did_you_mean
+
+Bounds = tuple[float, float]
+Statistics = float | tuple[float, ...]
+
+
+def checked_eps(value: Any) -> float:
+    """One budget as a float.
+
+    Raises:
+        ContractError: It is no finite number of at least 0.
+    """
+    if not is_number(value):
+        raise ContractError(
+            f"eps={value!r}: expected a finite number of at least 0, in the units of the data"
+        )
+    if value < 0:
+        raise ContractError(f"eps={value:g}: a budget is a radius, at least 0")
+    return float(value)
+
+
+def checked_floor(name: str, value: Any) -> Fraction | None:
+    """A floor as the exact fraction of its decimal text.
+
+    Raises:
+        ContractError: It is no number in [0, 1] ([-1, 1] for min_gain).
+    """
+    if value is None:
+        return None
+    least = -1 if name == "min_gain" else 0
+    if not is_number(value):
+        raise ContractError(f"{name}={value!r}: expected a number in [{least}, 1]")
+    if not least <= value <= 1:
+        hint = f"; did you mean {value / 100:g}?" if 1 < value <= 100 else ""
+        raise ContractError(f"{name}={value:g} is outside [{least}, 1]{hint}")
+    # 0.9 is not 9/10 in binary, but its text is: 9 of 10 survivors hold a floor of 0.9.
+    return Fraction(repr(float(value)))
+
+
+def checked_bounds(value: Any) -> Bounds:
+    """Bounds as two floats.
+
+    Raises:
+        ContractError: They are not two finite numbers, the smaller first.
+    """
+    pair = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
+    if len(pair) != 2 or not all(is_number(end) for end in pair):
+        raise ContractError(f"bounds={value!r}: expected two finite numbers, as in (0, 1)")
+    low, high = (float(end) for end in pair)
+    if not low < high:
+        raise ContractError(
+            f"bounds=({low:g}, {high:g}): expected the smaller value first, as in (0, 1)"
+        )
+    return low, high
+
+
+def checked_statistics(name: str, value: Any, positive: bool = False) -> Statistics | None:
+    if value is None:
+        return None
+    single = not isinstance(value, Iterable)
+    numbers = (value,) if single else tuple(cast("Iterable[Any]", value))
+    if not numbers or not all(is_number(number) for number in numbers):
+        raise ContractError(f"{name}={value!r}: expected a number, or one number a channel")
+    if positive and min(numbers) <= 0:
+        raise ContractError(f"{name}={value!r}: expected numbers above 0")
+    return float(numbers[0]) if single else tuple(float(number) for number in numbers)
+
+
+def checked_target(value: Any) -> int | None:
+    if value is None:
+        return None
+    if not is_whole(value) or value < 0:
+        raise ContractError(f"target={value!r}: expected a class, a whole number of at least 0")
+    return int(value)
+
+
+def checked_count(name: str, value: Any, least: int) -> int | None:
+    if value is None:
+        return None
+    if not is_whole(value) or value < least:
+        raise ContractError(f"{name}={value!r}: expected a whole number of at least {least}")
+    return int(value)
+
+
+def checked_fixture(name: str, value: Any, optional: bool = False) -> str | None:
+    if (value is None and optional) or (isinstance(value, str) and value.isidentifier()):
+        return value
+    raise ContractError(
+        f"{name}={value!r}: expected the name of a fixture"
+        + (" or None" if optional else "")
+        + f"; a {name} itself comes from a fixture, such as aerobust_{name}"
+    )
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def checked_threat(threat: Any) -> Threat | None:
+    if threat is not None and threat not in THREATS:
+        raise ContractError(f"threat={threat!r} is unknown: {did_you_mean(threat, THREATS)}")
+    return cast("Threat | None", threat)

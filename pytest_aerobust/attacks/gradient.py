@@ -1,0 +1,262 @@
+"""FGSM, BIM, PGD and MI-FGSM as Foolbox attacks whose samples retire.
+
+Foolbox attacks every sample for all steps. Here whoever watches the search is shown every
+iterate together with the logits that the next gradient needs anyway, and a sample that it
+retires is attacked no further. Where nobody retires, an iterate is the one that Foolbox's own
+class computes, operation by operation.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import eagerpy as ep
+import numpy as np
+import torch
+from foolbox.attacks import (
+    L2BasicIterativeAttack,
+    L2FastGradientAttack,
+    L2ProjectedGradientDescentAttack,
+    LinfBasicIterativeAttack,
+    LinfFastGradientAttack,
+    LinfProjectedGradientDescentAttack,
+)
+from foolbox.attacks.base import get_criterion, raise_if_kwargs, verify_input_bounds
+from foolbox.attacks.gradient_descent_base import BaseGradientDescent
+from foolbox.criteria import Misclassification, TargetedMisclassification
+from foolbox.types import Bounds
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pytest_aerobust.attacks.search import Problem, Watcher, public_settings
+
+
+class RetiringDescent(BaseGradientDescent):
+    """Descent on the summed cross entropy inside the ball, sample by sample given up.
+
+    A variant inherits the geometry (`normalize`, `project`) from the Foolbox class of its norm
+    and may replace :meth:`direction`.
+    """
+
+    block = 1
+
+    @property
+    def strength(self) -> Mapping[str, str]:
+        """Steps, their size and the start."""
+        return public_settings(self)
+
+    def travel(self, eps: float) -> float:
+        """How far all steps together can move, in multiples of eps."""
+        return self.steps * self._stepsize(eps) / eps
+
+    def search(self, problem: Problem, watcher: Watcher) -> list[Tensor]:
+        """Ascend the loss of the labels, or descend that of the target, step by step.
+
+        The watcher sees every iterate but an unmoved start, the last one included.
+        """
+        inputs, ascending, classes = _goal(problem)
+        low, high = problem.bounds
+        start = self._start(problem)
+        ends = start.clone()
+        rows = torch.arange(len(inputs), device=inputs.device)
+        iterates, memory = start, None
+        stepsize = self._stepsize(problem.eps)
+        for step in range(self.steps + 1):
+            iterates = iterates.detach().requires_grad_(step < self.steps)
+            logits = problem.ask(iterates)
+            if step or self.random_start:
+                ends[rows] = iterates.detach()
+                kept = ~watcher.retired(rows, iterates.detach(), logits.detach())
+            else:
+                kept = torch.ones_like(rows, dtype=torch.bool)
+            if step == self.steps or not kept.any():
+                break
+            loss = cross_entropy(logits, classes[rows], reduction="sum")
+            gradients = problem.gradient(loss, iterates)[kept]
+            rows = rows[kept]
+            if step == 0:
+                watcher.saw_gradients(rows, gradients)
+            directions, memory = self.direction(
+                gradients.nan_to_num(0.0, 0.0, 0.0), None if memory is None else memory[kept]
+            )
+            moved = iterates.detach()[kept] + ascending * (stepsize * directions)
+            iterates = self._projected(moved, inputs[rows], problem.eps).clamp(low, high)
+        return [ends]
+
+    def direction(self, gradients: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Unit steps for gradients ``(n, ...)``, and what the next step should remember."""
+        return self._normalised(gradients), None
+
+    def run(self, model: Any, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
+        """Foolbox's face: a sample retires when the model's answer meets the criterion."""
+        raise_if_kwargs(kwargs)
+        originals, restore_type = ep.astensor_(inputs)
+        verify_input_bounds(originals, model)
+        goal = get_criterion(criterion)
+        problem, watcher = _foolbox_problem(model, originals.raw, goal, epsilon)
+        (ends,) = self.search(problem, watcher)
+        return restore_type(ep.astensor(ends))
+
+    def _start(self, problem: Problem) -> Tensor:
+        if not self.random_start:
+            return problem.inputs
+        flat = problem.inputs.flatten(1)
+        draws = (
+            self.unit_noise(_generator(problem.seed, int(sample)), flat.shape[1])
+            for sample in problem.samples
+        )
+        noise = torch.as_tensor(np.stack(list(draws)), dtype=flat.dtype, device=flat.device)
+        return (flat + problem.eps * noise).reshape_as(problem.inputs).clamp(*problem.bounds)
+
+    def unit_noise(self, generator: np.random.Generator, size: int) -> np.ndarray:
+        """One uniform draw from the unit ball of the norm, ``(size,)``."""
+        raise NotImplementedError
+
+    def _stepsize(self, eps: float) -> float:
+        return float(self.rel_stepsize * eps if self.abs_stepsize is None else self.abs_stepsize)
+
+    def _normalised(self, gradients: Tensor) -> Tensor:
+        unit: Tensor = self.normalize(
+            ep.astensor(gradients), x=ep.astensor(gradients), bounds=Bounds(0, 1)
+        ).raw
+        return unit
+
+    def _projected(self, iterates: Tensor, inputs: Tensor, eps: float) -> Tensor:
+        inside: Tensor = self.project(ep.astensor(iterates), ep.astensor(inputs), eps).raw
+        return inside
+
+
+def _goal(problem: Problem) -> tuple[Tensor, float, Tensor]:
+    if problem.target is None:
+        return problem.inputs, 1.0, problem.labels
+    return problem.inputs, -1.0, torch.full_like(problem.labels, problem.target)
+
+
+def _generator(seed: int, sample: int) -> np.random.Generator:
+    """A stream of its own for each sample: Philox is keyed, not drawn from in turn."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, sample]))
+
+
+class _Linf:
+    def unit_noise(self, generator: np.random.Generator, size: int) -> np.ndarray:
+        return generator.uniform(-1.0, 1.0, size)
+
+
+class _L2:
+    def unit_noise(self, generator: np.random.Generator, size: int) -> np.ndarray:
+        """The first coordinates of a uniform point on a sphere two dimensions up.
+
+        Voelker, Gosmann & Stewart 2017, "Efficiently sampling vectors and coordinates from the
+        n-sphere and n-ball".
+        """
+        point = generator.standard_normal(size + 2)
+        return point[:size] / np.linalg.norm(point)
+
+
+class _Momentum(RetiringDescent):
+    """Momentum over gradients of unit mean, then the norm's unit step.
+
+    Dong et al. 2018, "Boosting Adversarial Attacks with Momentum", equations 6 and 7. (Foolbox
+    normalises by the norm's unit step *before* it accumulates, which forgets how the gradient
+    is spread over the pixels.)
+    """
+
+    def __init__(
+        self,
+        *,
+        momentum: float = 1.0,
+        rel_stepsize: float = 0.2,
+        abs_stepsize: float | None = None,
+        steps: int = 10,
+        random_start: bool = False,
+    ) -> None:
+        super().__init__(
+            rel_stepsize=rel_stepsize,
+            abs_stepsize=abs_stepsize,
+            steps=steps,
+            random_start=random_start,
+        )
+        self.momentum = momentum
+
+    def direction(self, gradients: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        scale = gradients.abs().flatten(1).mean(dim=1).clamp_min(torch.finfo(gradients.dtype).tiny)
+        fresh = gradients / scale.reshape(-1, *[1] * (gradients.ndim - 1))
+        remembered = fresh if memory is None else self.momentum * memory + fresh
+        return self._normalised(remembered), remembered
+
+
+class LinfFGSM(_Linf, RetiringDescent, LinfFastGradientAttack):
+    """Fast gradient sign method: Goodfellow, Shlens & Szegedy 2015."""
+
+
+class L2FGSM(_L2, RetiringDescent, L2FastGradientAttack):
+    """Fast gradient method with the step of L2 length eps."""
+
+
+class LinfBIM(_Linf, RetiringDescent, LinfBasicIterativeAttack):
+    """Basic iterative method: Kurakin, Goodfellow & Bengio 2017."""
+
+
+class L2BIM(_L2, RetiringDescent, L2BasicIterativeAttack):
+    """Basic iterative method in the L2 ball."""
+
+
+class LinfPGD(_Linf, RetiringDescent, LinfProjectedGradientDescentAttack):
+    """Projected gradient descent from a random start: Madry et al. 2018."""
+
+
+class L2PGD(_L2, RetiringDescent, L2ProjectedGradientDescentAttack):
+    """Projected gradient descent in the L2 ball."""
+
+
+class LinfMIFGSM(_Linf, _Momentum, LinfBasicIterativeAttack):
+    """Momentum iterative fast gradient sign method: Dong et al. 2018."""
+
+
+class L2MIFGSM(_L2, _Momentum, L2BasicIterativeAttack):
+    """Momentum iterative fast gradient method in the L2 ball."""
+
+
+class _CriterionWatcher:
+    """Retires what meets a Foolbox criterion."""
+
+    def __init__(self, criterion: Any, samples: int) -> None:
+        self._goal, self._samples = criterion, samples
+
+    def retired(self, rows: Tensor, iterates: Tensor, logits: Tensor | None) -> Tensor:
+        # A criterion speaks of the whole batch: the others are filled in and read off again.
+        if logits is None:
+            raise TypeError("a criterion needs logits")
+        everyone = logits.new_zeros(self._samples, logits.shape[1]).index_copy(0, rows, logits)
+        met: Tensor = self._goal(ep.astensor(everyone), ep.astensor(everyone)).raw
+        return met[rows]
+
+    def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
+        """Foolbox has no place for evidence."""
+
+
+def _foolbox_problem(
+    model: Any, inputs: Tensor, criterion: Any, epsilon: float
+) -> tuple[Problem, Watcher]:
+    if isinstance(criterion, Misclassification):
+        labels, target = criterion.labels.raw, None
+    elif isinstance(criterion, TargetedMisclassification):
+        wanted = criterion.target_classes.raw
+        if (wanted != wanted[0]).any():
+            raise ValueError("expected one target class for the whole batch")
+        labels, target = wanted, int(wanted[0])
+    else:
+        raise ValueError(f"unsupported criterion {criterion!r}")
+    problem = Problem(
+        ask=model,
+        gradient=lambda loss, x: torch.autograd.grad(loss, x)[0],
+        inputs=inputs,
+        labels=labels,
+        target=target,
+        eps=epsilon,
+        bounds=tuple(model.bounds),
+        places=np.arange(len(inputs)),
+        samples=np.arange(len(inputs)),
+        # As Foolbox's own attacks, from torch's global generator.
+        seed=int(torch.randint(2**31, ())),
+    )
+    return problem, _CriterionWatcher(criterion, len(inputs))

@@ -1,0 +1,63 @@
+"""Budgets that vary: the light value that a mark carries until Hypothesis draws from it."""
+
+from dataclasses import dataclass
+from math import ceil, floor, isfinite
+
+from pytest_aerobust.errors import ContractError
+
+# 1/255 * 255 is not 1 in binary: a bound this close to a grid point is that grid point.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Epsilons:
+    """A range of budgets on a grid; build one with :func:`epsilons`."""
+
+    low: float
+    high: float
+    step: float
+    max_examples: int
+
+    def points(self) -> tuple[float, ...]:
+        """All budgets of the range, rising: the grid's multiples of `step` and both ends."""
+        first = ceil(self.low / self.step - _ROUNDING)
+        last = floor(self.high / self.step + _ROUNDING)
+        grid = (round(k * self.step, 12) for k in range(first, last + 1))
+        inside = (eps for eps in grid if self.low < eps < self.high)
+        return (self.low, *inside, self.high)
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}"
+
+
+def epsilons(low: float, high: float, step: float = 1 / 255, max_examples: int = 10) -> Epsilons:
+    """Let Hypothesis draw the budgets of a contract between `low` and `high`.
+
+    The largest budget always runs first; a failure is shrunk to the smallest failing
+    budget on the grid.
+
+    Args:
+        low: Smallest budget, in the units of the data, at least 0.
+        high: Largest budget, above `low`; always tried, on the grid or not.
+        step: Distance of the grid's points: budgets are multiples of it, so that the
+            default speaks of whole grey levels of an 8-bit image in [0, 1].
+        max_examples: Budgets to draw besides the largest, at least 1.
+
+    Raises:
+        ContractError: An empty, reversed or negative range, or a step wider than it.
+    """
+    for name, value in (("low", low), ("high", high), ("step", step)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise ContractError(f"epsilons({name}={value!r}): expected a finite number")
+    if low < 0:
+        raise ContractError(f"epsilons(low={low:g}): a budget is a radius, at least 0")
+    if high <= low:
+        raise ContractError(f"epsilons({low:g}, {high:g}): the range is empty; expected low < high")
+    if step <= 0 or step > high - low:
+        raise ContractError(
+            f"epsilons(step={step:g}): expected a step above 0 and no wider than the range "
+            f"{low:g}..{high:g}"
+        )
+    if isinstance(max_examples, bool) or not isinstance(max_examples, int) or max_examples < 1:
+        raise ContractError(f"epsilons(max_examples={max_examples!r}): expected at least 1")
+    return Epsilons(float(low), float(high), float(step), max_examples)

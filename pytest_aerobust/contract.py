@@ -1,0 +1,372 @@
+"""What a test demands: the mark `robust` and the contracts that it states."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
+from itertools import product
+from typing import Any, Never, cast
+
+import pytest
+
+from pytest_aerobust.arguments import (
+    Bounds,
+    Statistics,
+    checked_bounds,
+    checked_count,
+    checked_eps,
+    checked_fixture,
+    checked_floor,
+    checked_statistics,
+    checked_target,
+    checked_threat,
+)
+from pytest_aerobust.budgets import Epsilons
+from pytest_aerobust.catalogue import AttackSpec, Norm, Threat, fitting
+from pytest_aerobust.choice import AttackChoice, chosen
+from pytest_aerobust.errors import ContractError, did_you_mean
+
+_LATER = {
+    "max_regression": "it needs a stored baseline, which this version can't keep yet",
+    "confidence": "this version judges the samples at hand, not the population behind them",
+}
+
+
+@dataclass(frozen=True)
+class Floors:
+    """What the numbers of an evaluation must hold, as exact fractions; None demands nothing.
+
+    Attributes:
+        min_acc: Least robust accuracy of the pipeline.
+        max_drop: Most that the pipeline's robust accuracy may lie below its clean accuracy.
+        min_gain: Least robust accuracy that the filter adds, filtered minus unfiltered.
+        max_target_hits: Most attacked samples, as a share, that may reach the target.
+        min_clean_acc: Least clean accuracy of the pipeline.
+    """
+
+    min_acc: Fraction | None = None
+    max_drop: Fraction | None = None
+    min_gain: Fraction | None = None
+    max_target_hits: Fraction | None = None
+    min_clean_acc: Fraction | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, Fraction]]:
+        named = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return ((name, floor) for name, floor in named if floor is not None)
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self)
+
+    def or_else(self, defaults: "Floors") -> "Floors":
+        """Each of these floors that is stated, else that of the defaults."""
+        return Floors(**{**dict(defaults), **dict(self)})
+
+
+FLOOR_NAMES = tuple(f.name for f in fields(Floors))
+
+
+_NEEDS = {
+    "gradient": "the gradients of what it attacks",
+    "score": "nothing but the scores of what it attacks",
+    "decision": "nothing but the decisions of what it attacks",
+}
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What one item demands of one pipeline.
+
+    Attributes:
+        attack: How the attacker searches.
+        eps: One budget, or a range of them, in the units of the data.
+        threat: What the attacker knows; None until the options and the attack settle it.
+        target: The class that the attacker wants to see, if any.
+        floors: What must hold.
+        model: Name of the fixture that gives the model; `data` and `filter` likewise.
+        bounds: Smallest and largest value of an input; None asks the fixture.
+        mean: Subtracted from an input in front of the model; one number or one a channel.
+        std: What the result is divided by.
+        samples: How many samples to draw; None asks the options.
+        seed: Seed of everything random; None asks the options.
+    """
+
+    attack: AttackChoice
+    eps: float | Epsilons
+    threat: Threat | None = None
+    target: int | None = None
+    floors: Floors = field(default_factory=Floors)
+    model: str = "aerobust_model"
+    data: str = "aerobust_data"
+    filter: str | None = "aerobust_filter"
+    bounds: Bounds | None = None
+    mean: Statistics | None = None
+    std: Statistics | None = None
+    samples: int | None = None
+    seed: int | None = None
+
+    @property
+    def largest_eps(self) -> float:
+        return self.eps.high if isinstance(self.eps, Epsilons) else self.eps
+
+    @property
+    def id(self) -> str:
+        """A readable name for the case; what is by default is left out."""
+        spec, choice = self.attack.spec, self.attack
+        eps = str(self.eps) if isinstance(self.eps, Epsilons) else f"{self.eps:g}"
+        parts = [spec.name]
+        parts += [choice.norm] if choice.norm != spec.default_norm else []
+        parts += [f"eps{eps}"]
+        parts += [self.threat] if self.threat not in (None, spec.threats[0]) else []
+        parts += [f"target{self.target}"] if self.target is not None else []
+        parts += [self.model] if self.model != "aerobust_model" else []
+        parts += [self.data] if self.data != "aerobust_data" else []
+        parts += [self.filter or "unfiltered"] if self.filter != "aerobust_filter" else []
+        return "-".join(parts)
+
+    def settled(self, threat: Threat | None, floors: Floors) -> "Contract":
+        """The contract with the options' demands where it states none of its own.
+
+        Raises:
+            ContractError: Neither states a floor, or the threat means nothing here.
+        """
+        contract = replace(
+            self,
+            threat=self.threat or _default_threat(self.attack.spec, threat),
+            floors=self.floors.or_else(floors),
+        )
+        if not contract.floors:
+            raise ContractError(
+                f"{self.id}: the contract has no floor, so it could only pass; "
+                f"state one of {', '.join(FLOOR_NAMES)}, or aerobust_min_acc in the ini file"
+            )
+        contract.check()
+        return contract
+
+    def check(self) -> None:
+        """Refuse what each argument allows alone and not together.
+
+        Raises:
+            ContractError: A pairing that means nothing.
+        """
+        spec = self.attack.spec
+        if self.threat is not None and self.threat not in spec.threats:
+            raise ContractError(
+                f"{spec.name} under threat={self.threat!r} means nothing: it asks for "
+                f"{_NEEDS[spec.access]}. Its threats are {' and '.join(spec.threats)}; attacks "
+                f"that fit {self.threat} are {', '.join(fitting(self.threat)[:6])}, ..."
+            )
+        if self.target is not None and spec.target == "no":
+            takers = [name for name in ("fgsm", "bim", "pgd", "mi-fgsm") if name != spec.name]
+            raise ContractError(
+                f"{spec.name} takes no target (target={self.target}); "
+                f"attacks that do are {', '.join(takers)}, L2CarliniWagnerAttack, ..."
+            )
+        if self.target is None and spec.target == "only":
+            raise ContractError(f"{spec.name} is targeted only; state target=, the wanted class")
+        if self.target is None and self.floors.max_target_hits is not None:
+            raise ContractError("max_target_hits needs target=, the class that the attacker wants")
+        if self.filter is None and self.floors.min_gain is not None:
+            raise ContractError("min_gain compares with and without the filter, but filter=None")
+        if self.filter is None and self.threat == "gray-box":
+            raise ContractError(
+                "threat='gray-box' is an attacker who doesn't know the filter, but filter=None; "
+                "leave the threat out"
+            )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One contract as one test item: with its id and the marks that it carries."""
+
+    contract: Contract
+    id: str
+    marks: tuple[Any, ...] = ()
+
+
+def robust(
+    attack: Any,
+    eps: Any,
+    *,
+    norm: Norm | None = None,
+    threat: Threat | None = None,
+    target: int | None = None,
+    min_acc: float | None = None,
+    max_drop: float | None = None,
+    min_gain: float | None = None,
+    max_regression: float | None = None,
+    max_target_hits: float | None = None,
+    min_clean_acc: float | None = None,
+    model: str = "aerobust_model",
+    data: str = "aerobust_data",
+    filter: str | None = "aerobust_filter",
+    bounds: Bounds | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    steps: int | None = None,
+    attack_args: Mapping[str, Any] | None = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    confidence: float | None = None,
+    marks: Any = (),
+    id: str | None = None,
+    **unknown: Never,
+) -> pytest.MarkDecorator:
+    """State how much attack the pipeline must withstand.
+
+    Works on functions, on classes and, as ``pytestmark = robust(...)``, on modules; stacked
+    marks and lists of attacks or budgets give one test item each.
+
+    Args:
+        attack: Name of an attack (``"bim"``), an instance of a Foolbox attack, or a list.
+        eps: Budget in the units of the data: a number of at least 0, a list of numbers
+            (each may be a ``pytest.param`` with marks), or :func:`epsilons`.
+        norm: Norm of the budget's ball; the attack's own by default (Linf for the plain names).
+        threat: What the attacker knows: ``"white-box"``, ``"gray-box"`` or ``"black-box"``;
+            by default white-box for attacks that use gradients, black-box for the others.
+        target: Class that the attacker wants to see; untargeted by default.
+        min_acc: Least robust accuracy, in [0, 1].
+        max_drop: Most that robust accuracy may lie below clean accuracy, in [0, 1].
+        min_gain: Least robust accuracy that the filter must add, in [-1, 1].
+        max_regression: Reserved for baselines; refused in this version.
+        max_target_hits: Largest share of the attacked samples that may reach the target.
+        min_clean_acc: Least accuracy before any attack, in [0, 1].
+        model: Name of the fixture that gives the model.
+        data: Name of the fixture that gives inputs and labels.
+        filter: Name of the fixture that gives the filter; None tests the bare model.
+        bounds: Smallest and largest value of an input; the fixture's by default.
+        mean: Subtracted in front of the model, one number or one a channel, so that eps and
+            bounds stay in the units of the data.
+        std: Divides what is left, likewise.
+        steps: Steps of the attack, where it has steps.
+        attack_args: Further arguments for the attack's constructor.
+        samples: Draw this many samples, stratified by label; all by default.
+        seed: Seed of random starts and draws.
+        confidence: Reserved for statements about the population; refused in this version.
+        marks: Mark or marks for the items of this contract, such as ``pytest.mark.xfail``.
+        id: Id of the item, for a contract that gives only one.
+        unknown: Nothing; a misspelt argument is named with its nearest relative.
+
+    Raises:
+        ContractError: An argument that can't be meant; the message names it, what came and
+            what was expected.
+    """
+    given = {name: value for name, value in locals().items() if name in _ARGUMENTS}
+    for name in unknown:
+        raise ContractError(f"robust() has no argument {name!r}: {did_you_mean(name, _ARGUMENTS)}")
+    demanded = {name: value for name, value in given.items() if value is not _DEFAULTS.get(name)}
+    cases(**demanded)
+    mark: pytest.MarkDecorator = pytest.mark.robust(**demanded)
+    return mark
+
+
+_DEFAULTS: Mapping[str, Any] = robust.__kwdefaults__ or {}
+_ARGUMENTS = ("attack", "eps", *_DEFAULTS)
+
+
+def cases(*positional: Any, **named: Any) -> list[Case]:
+    """The cases that the arguments of one mark state, in the order of its lists.
+
+    Raises:
+        ContractError: As :func:`robust`.
+    """
+    given = _bound(positional, named)
+    for name, reason in _LATER.items():
+        if given[name] is not None:
+            raise ContractError(f"{name}={given[name]!r} is not available: {reason}")
+    shared = {
+        "target": checked_target(given["target"]),
+        "floors": _checked_floors(given),
+        "threat": checked_threat(given["threat"]),
+        "model": checked_fixture("model", given["model"]),
+        "data": checked_fixture("data", given["data"]),
+        "filter": checked_fixture("filter", given["filter"], optional=True),
+        "bounds": None if given["bounds"] is None else checked_bounds(given["bounds"]),
+        "mean": checked_statistics("mean", given["mean"]),
+        "std": checked_statistics("std", given["std"], positive=True),
+        "samples": checked_count("samples", given["samples"], least=1),
+        "seed": checked_count("seed", given["seed"], least=0),
+    }
+    marks = _as_tuple(given["marks"])
+    found = []
+    for attack, eps in product(
+        _unpacked("attack", given["attack"]), _unpacked("eps", given["eps"])
+    ):
+        choice = chosen(attack.value, given["norm"], given["steps"], given["attack_args"])
+        contract = Contract(choice, _checked_eps(eps.value), **cast("dict[str, Any]", shared))
+        contract.check()
+        name = eps.id or attack.id or given["id"] or contract.id
+        found.append(Case(contract, name, (*marks, *attack.marks, *eps.marks)))
+    if given["id"] is not None and len(found) > 1:
+        raise ContractError(
+            f"id={given['id']!r} names one item, but the lists give {len(found)}; "
+            "leave it out, or use pytest.param(..., id=...) in the list"
+        )
+    return found
+
+
+def _bound(positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a mark by name, also where it was written as pytest.mark.robust(...)."""
+    if len(positional) > 2:
+        raise ContractError(
+            f"robust() takes attack and eps by position, but {len(positional)} came; "
+            "name the others"
+        )
+    given = dict(_DEFAULTS) | dict(zip(("attack", "eps"), positional, strict=False))
+    for name, value in named.items():
+        if name not in _ARGUMENTS:
+            raise ContractError(
+                f"robust() has no argument {name!r}: {did_you_mean(name, _ARGUMENTS)}"
+            )
+        given[name] = value
+    for name in ("attack", "eps"):
+        if name not in given:
+            raise ContractError(
+                f"robust() needs {name}, as in robust(attack='bim', eps=0.3, min_acc=0.9)"
+            )
+    return given
+
+
+@dataclass(frozen=True)
+class _Entry:
+    value: Any
+    marks: tuple[Any, ...] = ()
+    id: str | None = None
+
+
+_ParameterSet = type(pytest.param())
+
+
+def _unpacked(name: str, value: Any) -> list[_Entry]:
+    """The entries of a list, or the one value; each may be a pytest.param."""
+    entries = list(value) if isinstance(value, list | tuple) and not _is_param(value) else [value]
+    if not entries:
+        raise ContractError(f"{name}=[] is empty: nothing would be tested; expected at least one")
+    return [_entry(name, entry) for entry in entries]
+
+
+def _is_param(value: Any) -> bool:
+    return isinstance(value, _ParameterSet)
+
+
+def _entry(name: str, value: Any) -> _Entry:
+    if not _is_param(value):
+        return _Entry(value)
+    if len(value.values) != 1:
+        raise ContractError(f"{name}={value!r}: expected pytest.param with one value")
+    return _Entry(value.values[0], tuple(value.marks), cast("str | None", value.id))
+
+
+def _as_tuple(marks: Any) -> tuple[Any, ...]:
+    return tuple(marks) if isinstance(marks, Iterable) else (marks,)
+
+
+def _default_threat(spec: AttackSpec, preferred: Threat | None) -> Threat:
+    """The options' threat where it means something for the attack, else the attack's own."""
+    return preferred if preferred in spec.threats else spec.threats[0]
+
+
+def _checked_eps(value: Any) -> float | Epsilons:
+    return value if isinstance(value, Epsilons) else checked_eps(value)
+
+
+def _checked_floors(given: Mapping[str, Any]) -> Floors:
+    return Floors(**{name: checked_floor(name, given[name]) for name in FLOOR_NAMES})

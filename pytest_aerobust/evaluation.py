@@ -1,0 +1,233 @@
+"""One measurement: both arms over chunks of samples, until enough is known.
+
+Clean answers of all samples come first. Then each chunk is attacked on both arms: only
+survivors are attacked, every claimed example is verified, and after each chunk whoever asked
+may say that the verdict is certain.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytest_aerobust.arms import OnExamples, Retirement, RunningArm
+from pytest_aerobust.attacks.build import build_attack
+from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.catalogue import Threat
+from pytest_aerobust.choice import AttackChoice
+from pytest_aerobust.errors import ContractError
+from pytest_aerobust.evidence.sanity import count_note, setting_notes
+from pytest_aerobust.evidence.verification import Ball
+from pytest_aerobust.results import Evaluation
+from pytest_aerobust.subjects.pipeline import Classifier
+from pytest_aerobust.subjects.state import own_randomness
+from pytest_aerobust.subjects.subject import Sides, Subject
+
+# Samples attacked at a time: few enough that a step's activations stay in the cache.
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured, without what is demanded of it.
+
+    Attributes:
+        attack: How the attacker searches.
+        eps: Radius of the ball, in the units of the data.
+        threat: What the attacker knows.
+        target: The class that the attacker wants, or None.
+        seed: Seed of everything random.
+    """
+
+    attack: AttackChoice
+    eps: float
+    threat: Threat
+    target: int | None = None
+    seed: int = 0
+
+    @property
+    def stream(self) -> int:
+        """Seed of this attack's own draws.
+
+        The budget is left out on purpose: every budget starts in the same directions.
+        """
+        told = f"{self.seed}/{self.attack.spec.name}/{self.attack.norm}"
+        return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())
+
+
+def measure(
+    subject: Subject,
+    measurement: Measurement,
+    *,
+    enough: Callable[[Evaluation], bool] = lambda evaluation: False,
+    on_examples: OnExamples = lambda arm, samples, examples: None,
+    device: str | None = None,
+    chunk: int = CHUNK,
+) -> Evaluation:
+    """Attack a subject and count who survives.
+
+    Args:
+        subject: What is under test; it comes back as it was, as does global random state.
+        measurement: Attack, budget and threat.
+        enough: Asked before every chunk; the run stops once it agrees.
+        on_examples: Is shown every verified example.
+        device: Where to run; None stays where the model is.
+        chunk: Samples attacked at a time, rounded up to the attack's own blocks.
+
+    Raises:
+        SubjectError: What can't be evaluated, with the reason.
+        AttackError: The attack itself broke down.
+        ContractError: The attack can't work on this subject.
+    """
+    started = time.perf_counter()
+    with own_randomness(measurement.stream), subject.borrowed(device) as sides:
+        run = _Run(subject, sides, measurement, on_examples)
+        for rows in run.chunks(chunk):
+            if enough(run.evaluation(started)):
+                break
+            run.attack(rows)
+        return run.evaluation(started)
+
+
+class _Run:
+    def __init__(
+        self, subject: Subject, sides: Sides, measurement: Measurement, on_examples: OnExamples
+    ) -> None:
+        self._sides, self._measurement, self._bounds = sides, measurement, subject.bounds
+        self._search = build_attack(measurement.attack, subject.bounds)
+        if sides.pipeline is None and measurement.threat == "gray-box":
+            raise ContractError(
+                "threat='gray-box' is an attacker who doesn't know the filter, but there is no "
+                "filter: give one (fixture aerobust_filter), or leave the threat out"
+            )
+        ball = Ball(measurement.attack.norm, measurement.eps, subject.bounds)
+
+        def arm(name: str, side: Classifier) -> RunningArm:
+            return RunningArm(name, side, sides.samples, ball, measurement.target, on_examples)
+
+        self._unfiltered = arm("unfiltered", sides.unfiltered)
+        self._filtered = None if sides.pipeline is None else arm("filtered", sides.pipeline)
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        block = self._search.block
+        rounded = -(-size // block) * block
+        samples = self._sides.samples
+        rows = torch.arange(len(samples), device=samples.labels.device)
+        yield from torch.split(rows, rounded)
+
+    def attack(self, rows: Tensor) -> None:
+        """One chunk: search, judge, and close whoever was searched for."""
+        if self._measurement.eps > 0:
+            if self._filtered is None:
+                self._search_on(self._unfiltered, rows)
+            elif self._measurement.threat == "gray-box":
+                self._gray_box(self._filtered, rows)
+            else:
+                self._adaptive(self._filtered, rows)
+        for arm in self._arms:
+            arm.close(rows)
+
+    @property
+    def _arms(self) -> list[RunningArm]:
+        return [arm for arm in (self._unfiltered, self._filtered) if arm is not None]
+
+    @property
+    def _one_model(self) -> bool:
+        return self._sides.known is self._sides.unfiltered
+
+    def _search_on(self, arm: RunningArm, rows: Tensor) -> Retirement:
+        """Search on the arm's own side; who is beaten retires."""
+        rows = rows[arm.open(rows)]
+        watch = self._watch(arm, rows, torch.zeros_like(rows, dtype=torch.bool), [arm])
+        self._run_search(arm.side, rows, watch)
+        return watch
+
+    def _adaptive(self, filtered: RunningArm, rows: Tensor) -> None:
+        """The attacker faces the pipeline itself, with the bare arm's examples in hand."""
+        bare = self._search_on(self._unfiltered, rows)
+        if self._one_model:
+            moved = bare.rows[bare.beaten]
+            wanted = filtered.open(moved)
+            filtered.judge(moved[wanted], bare.examples[bare.beaten][wanted])
+        self._search_on(filtered, rows)
+
+    def _gray_box(self, filtered: RunningArm, rows: Tensor) -> None:
+        """Craft on the known model to the last step; the pipeline judges that step alone.
+
+        An example that stops where the bare model falls has only just crossed its border and
+        hardly transfers, so the bare model's answer ends nothing that the pipeline still needs.
+        """
+        bare = self._unfiltered if self._one_model else None
+        if bare is None:
+            self._search_on(self._unfiltered, rows)
+            rows = rows[filtered.open(rows)]
+        else:
+            rows = rows[filtered.open(rows) | bare.open(rows)]
+        needed = filtered.open(rows)
+        watched = [arm for arm in (bare, filtered) if arm is not None]
+        watch = self._watch(bare, rows, needed, watched)
+        for ends in self._run_search(self._sides.known, rows, watch):
+            wanted = filtered.open(rows)
+            filtered.judge(rows[wanted], ends[wanted])
+
+    def _watch(
+        self,
+        arm: RunningArm | None,
+        rows: Tensor,
+        to_the_end: Tensor,
+        counted: list[RunningArm],
+    ) -> Retirement:
+        tallies = [each.tally for each in counted]
+        return Retirement(arm, rows, to_the_end, tallies, self._sides.samples.inputs[rows])
+
+    def _run_search(self, side: Classifier, rows: Tensor, watch: Retirement) -> list[Tensor]:
+        if not len(rows):
+            return []
+        samples, places = self._sides.samples, rows.cpu()
+        problem = Problem(
+            ask=side,
+            gradient=side.gradient,
+            inputs=samples.inputs[rows],
+            labels=samples.labels[rows],
+            target=self._measurement.target,
+            eps=self._measurement.eps,
+            bounds=self._bounds,
+            places=places.numpy(),
+            samples=samples.ids[places].numpy(),
+            seed=self._measurement.stream,
+        )
+        return self._search.search(problem, watch)
+
+    def evaluation(self, started: float) -> Evaluation:
+        measurement, choice = self._measurement, self._measurement.attack
+        return Evaluation(
+            attack=choice.spec.name,
+            label=choice.label,
+            norm=choice.norm,
+            eps=measurement.eps,
+            threat=measurement.threat,
+            target=measurement.target,
+            arguments=dict(self._search.strength),
+            seed=measurement.seed,
+            unfiltered=self._unfiltered.outcome(),
+            filtered=None if self._filtered is None else self._filtered.outcome(),
+            evidence=tuple(
+                finding for arm in self._arms for finding in arm.evidence(choice.spec.name)
+            ),
+            notes=self._notes(),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        eps, samples = self._measurement.eps, self._sides.samples
+        travel = self._search.travel(eps) if eps else None
+        name = self._measurement.attack.spec.name
+        return (
+            *samples.notes,
+            *setting_notes(name, eps, travel, self._bounds),
+            *([] if self._filtered is None else self._filtered.filter_notes()),
+            *count_note(len(samples)),
+        )

@@ -1,0 +1,1 @@
+"""What makes a claim count, and what makes a pass trustworthy."""

@@ -1,0 +1,106 @@
+"""The independent judge: what counts as an adversarial example, whoever claims it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_aerobust.arguments import Bounds
+from pytest_aerobust.catalogue import Norm
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Where an attacker may move an input.
+
+    Attributes:
+        norm: Norm of the distance.
+        eps: Radius, in the units of the data.
+        bounds: Smallest and largest value of an input.
+    """
+
+    norm: Norm
+    eps: float
+    bounds: Bounds
+
+    def tolerance(self, size: int) -> float:
+        """Rounding that a genuine example may show, for inputs of `size` numbers.
+
+        A millionth of eps, and four units in the last place of the largest bound in float32,
+        for each coordinate: a stricter test rejects genuine examples of small budgets.
+        """
+        largest = max(abs(bound) for bound in self.bounds)
+        single = self.eps * 1e-6 + 4 * float(np.spacing(np.float32(largest)))
+        return single * {"linf": 1.0, "l2": sqrt(size), "l1": float(size), "l0": 0.0}[self.norm]
+
+    def holds(self, originals: Tensor, candidates: Tensor) -> Tensor:
+        """Which candidates ``(n, ...)`` are finite, inside the bounds and inside the ball."""
+        low, high = self.bounds
+        flat = candidates.flatten(1)
+        possible = (flat.isfinite() & (flat >= low) & (flat <= high)).all(dim=1)
+        slack = self.tolerance(flat.shape[1])
+        return possible & (self._distances(originals, candidates) <= self.eps + slack)
+
+    def _distances(self, originals: Tensor, candidates: Tensor) -> Tensor:
+        order = {"linf": torch.inf, "l2": 2, "l1": 1, "l0": 0}[self.norm]
+        difference = candidates.flatten(1).double() - originals.flatten(1).double()
+        distances: Tensor = torch.linalg.vector_norm(difference, ord=order, dim=1)
+        return distances
+
+
+def correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Which samples are classified correctly; a tie of logits counts as correct."""
+    return logits.gather(1, labels[:, None]).squeeze(1) >= logits.amax(dim=1)
+
+
+def at_target(logits: Tensor, target: int) -> Tensor:
+    """Which samples are classified as the target, ties excluded."""
+    others = logits.clone()
+    others[:, target] = -torch.inf
+    return logits[:, target] > others.amax(dim=1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What verification says of candidates, masks ``(n,)``.
+
+    Attributes:
+        adversarial: Genuine adversarial examples.
+        at_target: Those of them that are classified as the target.
+    """
+
+    adversarial: Tensor
+    at_target: Tensor
+
+
+def verify(
+    ask: Callable[[Tensor], Tensor],
+    originals: Tensor,
+    candidates: Tensor,
+    labels: Tensor,
+    target: int | None,
+    ball: Ball,
+) -> Found:
+    """Judge candidates ``(n, ...)`` by a forward pass of their own, without gradients.
+
+    Args:
+        ask: The judged side, from inputs to logits.
+        originals: What the candidates were made from.
+        candidates: In the full precision in which they would be sent.
+        labels: True classes ``(n,)``.
+        target: The class that the attacker wants, or None.
+        ball: Where the attacker may move.
+    """
+    adversarial = ball.holds(originals, candidates)
+    hits = torch.zeros_like(adversarial)
+    rows = adversarial.nonzero().flatten()
+    if len(rows):
+        with torch.no_grad():
+            logits = ask(candidates[rows])
+        adversarial[rows] = ~correct(logits, labels[rows])
+        if target is not None:
+            hits[rows] = at_target(logits, target)
+    return Found(adversarial, hits & adversarial)

@@ -1,0 +1,325 @@
+"""One run: builds subjects, measures what contracts ask for, and judges it."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from pytest_aerobust.arguments import (
+    Bounds,
+    checked_bounds,
+    checked_count,
+    checked_eps,
+    checked_statistics,
+    checked_target,
+    checked_threat,
+)
+from pytest_aerobust.budgets import Epsilons
+from pytest_aerobust.catalogue import Norm, Threat
+from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract import Contract
+from pytest_aerobust.errors import ContractError, FloorBroken, Inconclusive
+from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.evidence.sanity import vacuous_notes
+from pytest_aerobust.results import Evaluation
+from pytest_aerobust.settings import Settings
+from pytest_aerobust.subjects.data import read_samples
+from pytest_aerobust.subjects.subject import Subject, build_subject
+from pytest_aerobust.varying import Boundary, find_boundary
+from pytest_aerobust.verdict import Verdict, explain, headline, judge
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the user's fixtures give, as it came."""
+
+    model: Any
+    data: Any
+    filter: Any
+    bounds: Any
+    unfiltered_model: Any
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An evaluation with its verdict and the words for a person.
+
+    Attributes:
+        evaluation: What was measured, at the budget that decides.
+        verdict: What it means for the contract.
+        boundary: Where budgets vary, the smallest that fails.
+    """
+
+    evaluation: Evaluation
+    verdict: Verdict
+    boundary: Boundary | None = None
+
+    def enforce(self, test: str) -> None:
+        """Raise what the verdict means for a test, with the words that a person needs.
+
+        Raises:
+            FloorBroken: A floor does not hold.
+            Inconclusive: The floors hold, the evidence is void.
+        """
+        if self.verdict.outcome == "failed":
+            raise FloorBroken(self._words(test), pytrace=False)
+        if self.verdict.outcome == "inconclusive":
+            raise Inconclusive(self._words(test), pytrace=False)
+
+    def _words(self, test: str) -> str:
+        lines = [explain(self.verdict, self.evaluation)]
+        if self.boundary is not None and self.boundary.failing is not None:
+            lines.append(_boundary_words(self.boundary))
+        full = "" if self.evaluation.complete else " --aerobust-full"
+        lines.append(f"run again: pytest '{test}' --aerobust{full}")
+        return "\n  ".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain scalars, lists and dicts, for reports of other processes."""
+        return {
+            "evaluation": self.evaluation.to_dict(),
+            "verdict": self.verdict.outcome,
+            "headline": headline(self.verdict, self.evaluation),
+            "floors": {check.name: float(check.floor) for check in self.verdict.checks},
+            "smallest_failing_eps": None if self.boundary is None else self.boundary.failing,
+        }
+
+    def properties(self) -> list[tuple[str, Any]]:
+        """Flat scalars for JUnit's properties."""
+        evaluation = self.evaluation
+        found: dict[str, Any] = {
+            "attack": evaluation.attack,
+            "norm": evaluation.norm,
+            "eps": evaluation.eps,
+            "threat": evaluation.threat,
+            "verdict": self.verdict.outcome,
+            "samples": evaluation.pipeline.samples,
+            "clean_accuracy": evaluation.pipeline.clean_accuracy,
+            "seconds": round(evaluation.seconds, 3),
+        }
+        for name, arm in evaluation.arms.items():
+            low, high = arm.accuracy_interval
+            found[f"{name}_accuracy_low"] = float(low)
+            found[f"{name}_accuracy_high"] = float(high)
+        found |= {check.name: float(check.floor) for check in self.verdict.checks}
+        return [(f"aerobust_{name}", value) for name, value in found.items()]
+
+
+def _boundary_words(boundary: Boundary) -> str:
+    below = (
+        "no smaller budget was withstood"
+        if boundary.withstood is None
+        else f"eps={boundary.withstood:.4g} is withstood"
+    )
+    return (
+        f"smallest failing budget: eps={boundary.failing:.4g} ({below}; "
+        f"{boundary.tried} budgets tried)"
+    )
+
+
+class Session:
+    """What one pytest run keeps between its items.
+
+    Args:
+        settings: The options.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._read: dict[int, tuple[Any, tuple[Any, Any]]] = {}
+        if settings.workers > 1:
+            torch.set_num_threads(max(1, _cores() // settings.workers))
+
+    def guard(self, contract: Contract, parts: Parts, test: str) -> "Robustness":
+        """A contract bound to its subject.
+
+        Args:
+            contract: What the test demands, settled.
+            parts: What the fixtures gave.
+            test: The test's id, which seeds the draws of varying budgets.
+
+        Raises:
+            SubjectError: What can't be evaluated, with the reason.
+        """
+        costs = self.settings.costs(contract)
+        subject = build_subject(
+            parts.model,
+            self._samples(parts.data),
+            parts.filter,
+            bounds=contract.bounds or checked_bounds(parts.bounds),
+            unfiltered_model=parts.unfiltered_model,
+            mean=contract.mean,
+            std=contract.std,
+            samples=costs.samples,
+            seed=costs.seed or 0,
+        )
+        if subject.filter is None and contract.floors.min_gain is not None:
+            raise ContractError(
+                "min_gain compares with and without the filter, but the fixture "
+                f"{contract.filter} gives None"
+            )
+        return Robustness(contract, subject, self.settings, test)
+
+    def _samples(self, data: Any) -> tuple[Any, Any]:
+        """The data as a pair; a loader is read once a session, not once a test."""
+        if id(data) not in self._read:
+            # The object is kept beside its samples: an id is unique only while it lives.
+            self._read[id(data)] = (data, read_samples(data))
+        return self._read[id(data)][1]
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class Robustness:
+    """What the fixture `robustness` gives: measures its contract on request.
+
+    Args:
+        contract: What the test demands.
+        subject: What is under test.
+        settings: The options.
+        test: The test's id.
+    """
+
+    def __init__(self, contract: Contract, subject: Subject, settings: Settings, test: str) -> None:
+        self._contract, self._subject, self._settings = contract, subject, settings
+        self._costs = settings.costs(contract)
+        self._test = test
+        self._measured: dict[float, Evaluation] = {}
+
+    def __call__(self, eps: float | None = None) -> Evaluation:
+        """The evaluation, measured in full and once.
+
+        Args:
+            eps: A budget, where the contract's budgets vary; the largest by default.
+
+        Raises:
+            ContractError: The contract has one budget, and it is not this.
+        """
+        budgets = self._contract.eps
+        asked = self._contract.largest_eps if eps is None else checked_eps(eps)
+        if not isinstance(budgets, Epsilons) and asked != budgets:
+            raise ContractError(
+                f"robustness({asked:g}): this contract's only budget is {budgets:g}; let it "
+                "vary with eps=epsilons(...)"
+            )
+        return self._evaluation(asked, full=True)
+
+    def check(self) -> Judged:
+        """Measure as much as the verdict needs, and judge."""
+        budgets = self._contract.eps
+        if not isinstance(budgets, Epsilons):
+            return self._judged(budgets)
+        boundary = find_boundary(budgets, self._holds, self._draw_seed())
+        decisive = budgets.high if boundary.failing is None else boundary.failing
+        return replace(self._judged(decisive), boundary=boundary)
+
+    def _holds(self, eps: float) -> bool:
+        return self._judged(eps).verdict.outcome == "passed"
+
+    def _judged(self, eps: float) -> Judged:
+        evaluation = self._evaluation(eps, full=self._settings.full)
+        return Judged(evaluation, judge(self._contract.floors, evaluation))
+
+    def _evaluation(self, eps: float, full: bool) -> Evaluation:
+        known = self._measured.get(eps)
+        if known is None or (full and not known.complete):
+            self._measured[eps] = self._measure(eps, full)
+        return self._measured[eps]
+
+    def _measure(self, eps: float, full: bool) -> Evaluation:
+        contract, floors = self._contract, self._contract.floors
+        measurement = Measurement(
+            contract.attack,
+            eps,
+            contract.threat or contract.attack.spec.threats[0],
+            contract.target,
+            self._costs.seed or 0,
+        )
+        evaluation = measure(
+            self._subject,
+            measurement,
+            enough=lambda e: not full and judge(floors, e).outcome != "undecided",
+            device=self._costs.device,
+        )
+        notes = vacuous_notes(floors, self._subject.samples.labels)
+        return replace(evaluation, notes=(*evaluation.notes, *notes))
+
+    def _draw_seed(self) -> int:
+        told = f"{self._costs.seed}/{self._test}"
+        return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())
+
+
+def evaluate(
+    model: Any,
+    data: Any,
+    *,
+    attack: Any,
+    eps: float,
+    filter: Any = None,
+    norm: Norm | None = None,
+    threat: Threat | None = None,
+    target: int | None = None,
+    unfiltered_model: Any = None,
+    bounds: Bounds = (0.0, 1.0),
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    steps: int | None = None,
+    attack_args: Mapping[str, Any] | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+) -> Evaluation:
+    """Attack a model with and without a filter and count who survives; pytest not needed.
+
+    Args:
+        model: A torch or Lightning module from inputs ``(N, ...)`` to logits ``(N, K)``, or a
+            ready ``foolbox.Model``.
+        data: ``(inputs, labels)``, a Dataset, a DataLoader or a LightningDataModule.
+        attack: Name of an attack, or an instance of a Foolbox attack.
+        eps: Budget in the units of the data, at least 0.
+        filter: In front of the model, from inputs to inputs; None tests the bare model.
+        norm: Norm of the budget's ball; the attack's own by default.
+        threat: What the attacker knows; the attack's own by default.
+        target: Class that the attacker wants; untargeted by default.
+        unfiltered_model: A model of its own for the arm without the filter.
+        bounds: Smallest and largest value of an input.
+        mean: Subtracted in front of the models, one number or one a channel.
+        std: Divides what is left, likewise.
+        steps: Steps of the attack, where it has steps.
+        attack_args: Further arguments for the attack's constructor.
+        samples: Draw this many, stratified by label; all by default.
+        seed: Seed of everything random.
+        device: Where to run; None stays where the model is.
+
+    Returns:
+        The evaluation of all samples.
+
+    Raises:
+        ContractError: An argument that can't be meant.
+        SubjectError: What can't be evaluated, with the reason.
+        AttackError: The attack itself broke down.
+    """
+    choice = chosen(attack, norm, steps, attack_args)
+    settled = checked_threat(threat) or choice.spec.threats[0]
+    wanted = checked_target(target)
+    Contract(
+        choice, checked_eps(eps), settled, wanted, filter=None if filter is None else "filter"
+    ).check()
+    subject = build_subject(
+        model,
+        read_samples(data),
+        filter,
+        bounds=checked_bounds(bounds),
+        unfiltered_model=unfiltered_model,
+        mean=checked_statistics("mean", mean),
+        std=checked_statistics("std", std, positive=True),
+        samples=checked_count("samples", samples, least=1),
+        seed=checked_count("seed", seed, least=0) or 0,
+    )
+    return measure(subject, Measurement(choice, float(eps), settled, wanted, seed), device=device)

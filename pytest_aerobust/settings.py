@@ -1,0 +1,170 @@
+"""The options of a run: command line and ini file as one frozen value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import pytest
+
+from pytest_aerobust.arguments import checked_count, checked_floor, checked_threat
+from pytest_aerobust.catalogue import Threat
+from pytest_aerobust.contract import Contract, Floors
+from pytest_aerobust.errors import ContractError
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a run may cost; None leaves the choice to the next in line.
+
+    Attributes:
+        samples: Draw this many, stratified by label; None takes all.
+        seed: Seed of everything random.
+        device: Device of the run, such as ``cpu`` or ``cuda:0``; None stays where the model is.
+    """
+
+    samples: int | None = None
+    seed: int | None = None
+    device: str | None = None
+
+    def or_else(self, other: "Costs") -> "Costs":
+        mine, theirs = (tuple(getattr(c, f.name) for f in fields(Costs)) for c in (self, other))
+        return Costs(*(b if a is None else a for a, b in zip(mine, theirs, strict=True)))
+
+
+DEFAULT_COSTS = Costs(seed=0)
+
+# The floors that make sense for every contract; a gain needs a filter, target hits a target.
+INI_FLOORS = ("min_acc", "max_drop", "min_clean_acc")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that options decide.
+
+    Attributes:
+        enabled: Whether contracts are checked at all.
+        full: Whether every sample is attacked, decided or not.
+        command_line: Costs from the command line.
+        ini: Costs from the ini file.
+        threat: The threat where a mark states none.
+        floors: The floors where a mark states none.
+        workers: Processes that share this machine, one without xdist.
+    """
+
+    enabled: bool = False
+    full: bool = False
+    command_line: Costs = field(default_factory=Costs)
+    ini: Costs = field(default_factory=Costs)
+    threat: Threat | None = None
+    floors: Floors = field(default_factory=Floors)
+    workers: int = 1
+
+    def costs(self, contract: Contract) -> Costs:
+        """What this contract's run may cost: command line, mark, ini file, default."""
+        mark = Costs(samples=contract.samples, seed=contract.seed)
+        return self.command_line.or_else(mark).or_else(self.ini).or_else(DEFAULT_COSTS)
+
+    def settle(self, contract: Contract) -> Contract:
+        """The contract with the options' demands where the mark states none."""
+        return contract.settled(self.threat, self.floors)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("aerobust", "robustness contracts (pytest-aerobust)")
+    group.addoption(
+        "--aerobust",
+        action="store_true",
+        default=None,
+        help="check robustness contracts; without it their tests are skipped",
+    )
+    group.addoption(
+        "--no-aerobust",
+        action="store_false",
+        dest="aerobust",
+        help="skip robustness contracts although the ini file says aerobust = true",
+    )
+    group.addoption(
+        "--aerobust-samples",
+        type=int,
+        metavar="N",
+        help="attack N samples, drawn by seed and stratified by label (default: all)",
+    )
+    group.addoption(
+        "--aerobust-seed",
+        type=int,
+        metavar="SEED",
+        help="seed of random starts and draws (default: 0)",
+    )
+    group.addoption(
+        "--aerobust-device",
+        metavar="DEVICE",
+        help="run on this device, such as cpu or cuda:0 (default: where the model is)",
+    )
+    group.addoption(
+        "--aerobust-full",
+        action="store_true",
+        help="attack every sample even when the verdict is already certain",
+    )
+    parser.addini("aerobust", "check robustness contracts (bool)", type="bool", default=None)
+    parser.addini("aerobust_samples", "as --aerobust-samples (int)", type="int", default=None)
+    parser.addini("aerobust_seed", "as --aerobust-seed (int)", type="int", default=None)
+    parser.addini("aerobust_device", "as --aerobust-device", type="string", default=None)
+    parser.addini("aerobust_threat", "threat where a mark states none", default=None)
+    for name in INI_FLOORS:
+        parser.addini(
+            f"aerobust_{name}",
+            f"{name} for marks that state no floor (float)",
+            type="float",
+            default=None,
+        )
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """The settings of a run.
+
+    Raises:
+        pytest.UsageError: An option's value that can't be meant.
+    """
+    try:
+        return _read(config)
+    except ContractError as error:
+        raise pytest.UsageError(f"aerobust options: {error}") from error
+
+
+def _read(config: pytest.Config) -> Settings:
+    switched = config.getoption("aerobust")
+    return Settings(
+        enabled=bool(config.getini("aerobust") if switched is None else switched),
+        full=config.getoption("aerobust_full"),
+        command_line=_costs(
+            {name: config.getoption(f"aerobust_{name}") for name in ("samples", "seed", "device")}
+        ),
+        ini=_costs(
+            {name: config.getini(f"aerobust_{name}") for name in ("samples", "seed", "device")}
+        ),
+        threat=checked_threat(config.getini("aerobust_threat")),
+        floors=Floors(
+            **{name: checked_floor(name, config.getini(f"aerobust_{name}")) for name in INI_FLOORS}
+        ),
+        workers=getattr(config, "workerinput", {}).get("workercount", 1),
+    )
+
+
+def _costs(given: Mapping[str, Any]) -> Costs:
+    return Costs(
+        samples=checked_count("samples", given["samples"], least=1),
+        seed=checked_count("seed", given["seed"], least=0),
+        device=given["device"] or None,
+    )
+
+
+def selects_tests(config: pytest.Config) -> bool:
+    """Whether the command line runs only a part of the suite, so that finding nothing is fine."""
+    option = config.option
+    chosen = (option.keyword, option.markexpr, option.deselect)
+    remembered = (getattr(option, name, False) for name in ("lf", "stepwise"))
+    if any(chosen) or any(remembered):
+        return True
+    # aerobust = true in the ini file must not fail a run of one unrelated file.
+    by_path = config.args_source is pytest.Config.ArgsSource.ARGS
+    return by_path and config.getoption("aerobust") is None

@@ -1,0 +1,1 @@
+"""What is under test: models, filters and data, adapted to one form."""

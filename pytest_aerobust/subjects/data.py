@@ -1,0 +1,222 @@
+"""Inputs and labels in any of their usual forms, as two checked tensors."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from pytest_aerobust.arguments import Bounds
+from pytest_aerobust.errors import DataError
+
+# Values outside the bounds by less than this share of their span are rounding: clipped.
+_ROUNDING = 1e-6
+# Inputs that use less than this share of the bounds probably come in other units.
+_NARROW = 0.05
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Checked inputs and labels.
+
+    Attributes:
+        inputs: Float tensor ``(N, ...)``, finite and inside the bounds.
+        labels: Int64 tensor ``(N,)``, classes from 0.
+        ids: Int64 tensor ``(N,)``, place of each sample in the data that was handed in.
+        notes: What was changed on the way, in words.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    ids: Tensor
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read_samples(data: Any) -> tuple[Any, Any]:
+    """Inputs and labels of a pair, a Dataset, a DataLoader or a LightningDataModule.
+
+    A data module is asked for its test set.
+
+    Raises:
+        DataError: The data is none of these, or does not hold pairs.
+    """
+    if hasattr(data, "test_dataloader"):
+        data.prepare_data()
+        data.setup("test")
+        data = data.test_dataloader()
+    if isinstance(data, Dataset):
+        data = DataLoader(data, batch_size=256)
+    if isinstance(data, DataLoader):
+        return _concatenated(data)
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return data[0], data[1]
+    raise DataError(
+        f"data is a {type(data).__name__}: expected (inputs, labels), a torch Dataset, a "
+        "DataLoader or a LightningDataModule"
+    )
+
+
+def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
+    inputs, labels = [], []
+    for batch in batches:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise DataError(
+                f"data gives a {type(batch).__name__} a batch: expected pairs (inputs, labels)"
+            )
+        inputs.append(torch.as_tensor(batch[0]))
+        labels.append(torch.as_tensor(batch[1]))
+    if not inputs:
+        raise DataError("data holds 0 samples: expected at least one")
+    return torch.cat(inputs), torch.cat(labels)
+
+
+def check_samples(data: tuple[Any, Any], bounds: Bounds) -> Samples:
+    """Inputs and labels as tensors that an evaluation can trust.
+
+    Args:
+        data: Inputs ``(N, ...)`` and labels ``(N,)`` or one-hot ``(N, K)``: tensors, arrays
+            or lists.
+        bounds: Smallest and largest value of an input.
+
+    Raises:
+        DataError: With what came, what was expected and the next step.
+    """
+    labels = _checked_labels(data[1])
+    inputs = _checked_inputs(data[0], len(labels))
+    inputs, notes = _within(inputs, bounds)
+    return Samples(inputs, labels, torch.arange(len(labels)), tuple(notes))
+
+
+def _as_tensor(name: str, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        # A copy, where the tensor was made under inference_mode: autograd refuses those.
+        return value.detach().clone() if value.is_inference() else value.detach()
+    try:
+        array = np.ascontiguousarray(value)
+        return torch.from_numpy(array if array.flags.writeable else array.copy())
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{name} are a {type(value).__name__} that no tensor can be made of: {error}"
+        ) from error
+
+
+def _checked_inputs(value: Any, labels: int) -> Tensor:
+    inputs = _as_tensor("inputs", value)
+    shape = tuple(inputs.shape)
+    if not inputs.numel():
+        raise DataError(f"data holds 0 samples (inputs of shape {shape}): expected at least one")
+    if inputs.ndim < 2 or len(inputs) != labels:
+        raise DataError(
+            f"inputs have shape {shape}, labels {labels} entries: expected inputs (N, ...) with "
+            f"N = {labels}; is the batch dimension missing?"
+        )
+    if not inputs.is_floating_point():
+        low, high = inputs.min().item(), inputs.max().item()
+        raise DataError(
+            f"inputs are {inputs.dtype} in [{low}, {high}]: convert them to float, scaled as the "
+            "model was trained; eps and bounds are in the units of the data"
+        )
+    finite = inputs.flatten(1).isfinite().all(dim=1)
+    if not finite.all():
+        bad = (~finite).nonzero().flatten()
+        raise DataError(
+            f"inputs are NaN or infinite in {len(bad)} of {len(inputs)} samples, first at index "
+            f"{bad[0].item()}: expected finite values"
+        )
+    return inputs
+
+
+def _within(inputs: Tensor, bounds: Bounds) -> tuple[Tensor, list[str]]:
+    low, high = bounds
+    smallest, largest = inputs.min().item(), inputs.max().item()
+    slack = _ROUNDING * (high - low)
+    if smallest < low - slack or largest > high + slack:
+        raise DataError(
+            f"inputs span [{smallest:g}, {largest:g}], bounds are ({low:g}, {high:g}): scale the "
+            "inputs, or state their bounds with the fixture aerobust_bounds or bounds="
+        )
+    notes = []
+    if smallest < low or largest > high:
+        inputs = inputs.clamp(low, high)
+        notes.append(f"inputs left the bounds ({low:g}, {high:g}) by rounding and were clipped")
+    if largest - smallest < _NARROW * (high - low):
+        notes.append(
+            f"inputs span only [{smallest:g}, {largest:g}] of the bounds ({low:g}, {high:g}): "
+            "are the bounds in the units of the data?"
+        )
+    return inputs, notes
+
+
+def _checked_labels(value: Any) -> Tensor:
+    labels = _as_tensor("labels", value)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = _from_one_hot(labels)
+    elif labels.ndim == 2:
+        labels = labels.flatten()
+    if labels.ndim != 1:
+        raise DataError(
+            f"labels have shape {tuple(labels.shape)}: expected (N,), or one-hot (N, classes)"
+        )
+    if not len(labels):
+        raise DataError("data holds 0 samples (no labels): expected at least one")
+    if labels.is_floating_point() or labels.is_complex():
+        raise DataError(f"labels are {labels.dtype}: expected whole numbers, the classes from 0")
+    if labels.min() < 0:
+        index = int((labels < 0).nonzero()[0])
+        raise DataError(
+            f"labels[{index}] is {labels[index].item()}: expected classes from 0; drop samples "
+            "that carry an ignored label"
+        )
+    return labels.to(torch.int64)
+
+
+def _from_one_hot(labels: Tensor) -> Tensor:
+    exact = ((labels == 0) | (labels == 1)).all() and (labels.sum(dim=1) == 1).all()
+    if not exact:
+        raise DataError(
+            f"labels have shape {tuple(labels.shape)} but are not one-hot: expected a single 1 "
+            "a row, or classes of shape (N,)"
+        )
+    return labels.to(torch.int64).argmax(dim=1)
+
+
+def stratified(samples: Samples, count: int, seed: int) -> Samples:
+    """A seeded subset that keeps the shares of the classes as well as whole numbers can.
+
+    Args:
+        samples: What to draw from.
+        count: How many to keep; all, where there are no more.
+        seed: Seed of the draw.
+    """
+    if count >= len(samples):
+        return samples
+    rng = np.random.default_rng(seed)
+    labels = samples.labels.cpu().numpy()
+    classes, sizes = np.unique(labels, return_counts=True)
+    quotas = _quotas(sizes, count)
+    chosen = [
+        rng.choice(np.flatnonzero(labels == label), quota, replace=False)
+        for label, quota in zip(classes, quotas, strict=True)
+    ]
+    rows = torch.from_numpy(np.sort(np.concatenate(chosen)))
+    return Samples(
+        samples.inputs[rows],
+        samples.labels[rows],
+        samples.ids[rows],
+        (*samples.notes, f"{count} of {len(samples)} samples drawn, stratified, seed {seed}"),
+    )
+
+
+def _quotas(sizes: np.ndarray, count: int) -> np.ndarray:
+    """Whole numbers that sum to `count`, in proportion to `sizes` (largest remainders)."""
+    exact = sizes * count / sizes.sum()
+    quotas: np.ndarray = np.floor(exact).astype(int)
+    largest = np.argsort(quotas - exact, kind="stable")[: count - quotas.sum()]
+    quotas[largest] += 1
+    return quotas

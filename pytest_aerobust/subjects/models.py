@@ -1,0 +1,133 @@
+"""Models and filters of every supported kind, as torch modules."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_aerobust.arguments import Bounds
+from pytest_aerobust.errors import FilterError, ModelError
+
+
+class FoolboxFront(nn.Module):
+    """A ready ``foolbox.Model`` behind the face of a module; its preprocessing stays."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._asked = model
+        # Registered, so that eval mode and frozen parameters reach the wrapped network.
+        self.networks = nn.ModuleList(_networks(model))
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self._asked(inputs)
+
+
+class CallableFront(nn.Module):
+    """A function from inputs to inputs behind the face of a module."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self._function(inputs)
+
+
+def model_module(model: Any, bounds: Bounds, name: str = "model") -> nn.Module:
+    """The model as a module from inputs ``(N, ...)`` to logits ``(N, K)``.
+
+    Args:
+        model: A torch or Lightning module, or a ``foolbox.Model`` over torch.
+        bounds: The bounds that a ready ``foolbox.Model`` must share.
+        name: What errors call it.
+
+    Raises:
+        ModelError: It is of another kind, or was made for other bounds.
+    """
+    if isinstance(model, nn.Module):
+        return model
+    if _is_foolbox_model(model):
+        return _foolbox_module(model, bounds, name)
+    kind = type(model).__module__.split(".")[0]
+    hint = {
+        "sklearn": "scikit-learn classifiers are not supported by this version",
+        "builtins": "give an instance, not a class or a string",
+        "function": "wrap a function in a torch.nn.Module",
+    }.get(kind, "")
+    raise ModelError(
+        f"{name} is a {type(model).__module__}.{type(model).__qualname__}: expected a "
+        "torch.nn.Module, a LightningModule or a foolbox.Model" + (f"; {hint}" if hint else "")
+    )
+
+
+def filter_module(filter: Any) -> nn.Module | None:
+    """The filter as a module from inputs to inputs; None where there is none.
+
+    Raises:
+        FilterError: It can't be called.
+    """
+    if filter is None or isinstance(filter, nn.Module):
+        return filter
+    if not callable(filter):
+        raise FilterError(
+            f"filter is a {type(filter).__qualname__}: expected a module or a callable from "
+            "inputs to inputs, or None"
+        )
+    return CallableFront(filter)
+
+
+def _is_foolbox_model(model: Any) -> bool:
+    # Whoever holds a foolbox.Model has imported Foolbox; nobody else has to.
+    foolbox = sys.modules.get("foolbox")
+    return foolbox is not None and isinstance(model, foolbox.Model)
+
+
+def _foolbox_module(model: Any, bounds: Bounds, name: str) -> nn.Module:
+    if tuple(model.bounds) != bounds:
+        low, high = model.bounds
+        raise ModelError(
+            f"{name} is a foolbox.Model with bounds ({low:g}, {high:g}), the contract's are "
+            f"({bounds[0]:g}, {bounds[1]:g}): state the same with aerobust_bounds or bounds="
+        )
+    if not _networks(model):
+        raise ModelError(
+            f"{name} is a {type(model).__qualname__} without a torch module inside: expected a "
+            "foolbox.PyTorchModel, or a Foolbox wrapper around one"
+        )
+    return FoolboxFront(model)
+
+
+def _networks(model: Any) -> list[nn.Module]:
+    """The torch modules inside a Foolbox model, through its wrappers.
+
+    Foolbox keeps the module in the closure of the function that it calls, so that is where
+    it is found.
+    """
+    inner = getattr(model, "_model", None)
+    if _is_foolbox_model(inner):
+        return _networks(inner)
+    cells = [cell.cell_contents for cell in getattr(inner, "__closure__", None) or ()]
+    return [cell for cell in (inner, *cells) if isinstance(cell, nn.Module)]
+
+
+def floating_dtype(module: nn.Module) -> torch.dtype:
+    """The precision a module computes in; float32 where it has no parameters.
+
+    Raises:
+        ModelError: It is a half precision, in which small budgets vanish.
+    """
+    tensors = (*module.parameters(), *module.buffers())
+    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
+    if dtype not in (torch.float32, torch.float64):
+        raise ModelError(
+            f"model is in {dtype}: examples are verified in full precision; call model.float()"
+        )
+    return dtype
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's parameters are; the CPU where it has none."""
+    tensors = (*module.parameters(), *module.buffers())
+    return next((t.device for t in tensors), torch.device("cpu"))

@@ -1,0 +1,85 @@
+"""Everything that a run borrows and gives back as it was."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[None]:
+    """Modules in eval mode, frozen and on `device`; afterwards as they were.
+
+    Parameters need no gradient during the run: that halves the work of a backward pass and
+    keeps ``.grad`` untouched. Every submodule has its own mode, and each comes back.
+    """
+    parts = [part for module in modules for part in module.modules()]
+    training = [part.training for part in parts]
+    parameters = [p for module in modules for p in module.parameters()]
+    needs_gradient = [p.requires_grad for p in parameters]
+    buffers = [b for module in modules for b in module.buffers()]
+    contents = [b.detach().clone() for b in buffers]
+    homes = [_homes(module) for module in modules]
+    try:
+        for module in modules:
+            module.eval()
+            module.to(device)
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, home in zip(modules, homes, strict=True):
+            _send_home(module, home)
+        for parameter, needed in zip(parameters, needs_gradient, strict=True):
+            parameter.requires_grad_(needed)
+        for part, mode in zip(parts, training, strict=True):
+            part.training = mode
+        for buffer, content in zip(
+            (b for module in modules for b in module.buffers()), contents, strict=True
+        ):
+            # Written only where it changed: a frozen or shared buffer stays untouched.
+            if not torch.equal(buffer, content):
+                with torch.no_grad():
+                    buffer.copy_(content)
+
+
+def _homes(module: nn.Module) -> torch.device | None:
+    tensors = (*module.parameters(), *module.buffers())
+    return next((t.device for t in tensors), None)
+
+
+def _send_home(module: nn.Module, home: torch.device | None) -> None:
+    if home is not None and home != _homes(module):
+        module.to(home)
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Python's, NumPy's and torch's global generators seeded; afterwards as they were.
+
+    Also lifts an outer ``no_grad`` or ``inference_mode``: attacks need gradients, and a
+    verdict must not depend on where it was asked for.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count()))
+    with (
+        torch.random.fork_rng(devices=devices),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        try:
+            seed_globals(seed)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def seed_globals(seed: int) -> None:
+    """Seed the three global generators that models and stock attacks may draw from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

@@ -1,0 +1,139 @@
+"""Model, filter and data as one subject of evaluations."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from pytest_aerobust.arguments import Bounds, Statistics
+from pytest_aerobust.errors import ContractError
+from pytest_aerobust.subjects.data import Samples, check_samples, stratified
+from pytest_aerobust.subjects.models import (
+    device_of,
+    filter_module,
+    floating_dtype,
+    model_module,
+)
+from pytest_aerobust.subjects.pipeline import Classifier, Normalise
+from pytest_aerobust.subjects.state import borrowed
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What the arms attack and judge, while a run lasts.
+
+    Attributes:
+        unfiltered: The bare arm's model.
+        known: The deployed model without the filter, which a gray-box attacker knows; the
+            same object as `unfiltered` unless the bare arm has a model of its own.
+        pipeline: The model behind the filter; None where there is no filter.
+        samples: Inputs and labels, on the run's device and in the model's precision.
+    """
+
+    unfiltered: Classifier
+    known: Classifier
+    pipeline: Classifier | None
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is under test.
+
+    Attributes:
+        model: From inputs to logits.
+        filter: From inputs to inputs, in front of the model; None where there is none.
+        unfiltered_model: A model of its own for the bare arm; None takes `model`.
+        front: Normalisation in front of either model.
+        samples: Checked inputs and labels.
+        bounds: Smallest and largest value of an input.
+    """
+
+    model: nn.Module
+    filter: nn.Module | None
+    unfiltered_model: nn.Module | None
+    front: nn.Module | None
+    samples: Samples
+    bounds: Bounds
+
+    @contextmanager
+    def borrowed(self, device: str | None) -> Iterator[Sides]:
+        """The sides, ready to be attacked; everything is given back as it was."""
+        parts = (self.model, self.filter, self.unfiltered_model, self.front)
+        modules = [part for part in parts if part is not None]
+        place = device_of(self.model) if device is None else _checked_device(device)
+        with borrowed(modules, place):
+            yield self._sides(place)
+
+    def _sides(self, device: torch.device) -> Sides:
+        known = Classifier("model", self.model, self.front, None)
+        own = self.unfiltered_model
+        return Sides(
+            unfiltered=known if own is None else Classifier("model", own, self.front, None),
+            known=known,
+            pipeline=None
+            if self.filter is None
+            else Classifier("pipeline", self.model, self.front, self.filter),
+            samples=Samples(
+                self.samples.inputs.to(device=device, dtype=floating_dtype(self.model)),
+                self.samples.labels.to(device),
+                self.samples.ids,
+                self.samples.notes,
+            ),
+        )
+
+
+def _checked_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ContractError(
+            f"device={name!r} is not usable here: {error}. Leave --aerobust-device out to run "
+            "where the model is"
+        ) from error
+    return device
+
+
+def build_subject(
+    model: Any,
+    data: tuple[Any, Any],
+    filter: Any = None,
+    *,
+    bounds: Bounds = (0.0, 1.0),
+    unfiltered_model: Any = None,
+    mean: Statistics | None = None,
+    std: Statistics | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+) -> Subject:
+    """Adapt and check everything that is under test.
+
+    Args:
+        model: A torch or Lightning module, or a ``foolbox.Model``.
+        data: Inputs and labels, as :func:`~pytest_aerobust.subjects.data.read_samples` gives.
+        filter: A module or callable from inputs to inputs, or None.
+        bounds: Smallest and largest value of an input.
+        unfiltered_model: A model of its own for the bare arm.
+        mean: Subtracted in front of the models.
+        std: Divides what is left.
+        samples: Draw this many, stratified by label.
+        seed: Seed of that draw.
+
+    Raises:
+        SubjectError: What can't be evaluated, with the reason.
+    """
+    checked = check_samples(data, bounds)
+    return Subject(
+        model=model_module(model, bounds),
+        filter=filter_module(filter),
+        unfiltered_model=None
+        if unfiltered_model is None
+        else model_module(unfiltered_model, bounds, "unfiltered_model"),
+        front=None if mean is None and std is None else Normalise(mean, std),
+        samples=checked if samples is None else stratified(checked, samples, seed),
+        bounds=bounds,
+    )

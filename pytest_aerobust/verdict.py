@@ -1,0 +1,193 @@
+"""From a contract's floors and an evaluation to a verdict, and the words for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from pytest_aerobust.contract import Floors
+from pytest_aerobust.results import Arm, Evaluation, Evidence, Interval
+
+Outcome = Literal["passed", "failed", "inconclusive", "undecided"]
+
+
+@dataclass(frozen=True)
+class FloorCheck:
+    """One floor against what is known of its quantity.
+
+    Attributes:
+        name: The floor's name in the mark.
+        floor: Its value.
+        measured: What the quantity can still be.
+        holds: Whether it holds; None while that is open.
+    """
+
+    name: str
+    floor: Fraction
+    measured: Interval
+    holds: bool | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a contract.
+
+    Attributes:
+        outcome: ``passed``; ``failed``; ``inconclusive``, every floor holds but the evidence
+            is void; or ``undecided``, more samples have to be attacked.
+        checks: Every floor with its numbers.
+        void: The evidence that a pass can't rest on.
+    """
+
+    outcome: Outcome
+    checks: tuple[FloorCheck, ...]
+    void: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    words: str
+    measure: Callable[[Evaluation], Interval]
+    at_least: bool
+
+
+def _gain(evaluation: Evaluation) -> Interval:
+    filtered, unfiltered = evaluation.pipeline, evaluation.unfiltered
+    return filtered.accuracy_interval - unfiltered.accuracy_interval
+
+
+_QUANTITIES = {
+    "min_clean_acc": _Quantity("clean accuracy", lambda e: e.pipeline.clean_interval, True),
+    "min_acc": _Quantity("robust accuracy", lambda e: e.pipeline.accuracy_interval, True),
+    "max_drop": _Quantity("accuracy lost", lambda e: e.pipeline.drop_interval, False),
+    "min_gain": _Quantity("accuracy gained by the filter", _gain, True),
+    "max_target_hits": _Quantity("target hits", lambda e: e.pipeline.target_hits_interval, False),
+}
+
+
+def judge(floors: Floors, evaluation: Evaluation) -> Verdict:
+    """The verdict on an evaluation, finished or not; a pure function of both.
+
+    A floor is decided by interval arithmetic over everything that the samples not yet attacked
+    could still do, so the verdict of an early stop is that of the full run.
+    """
+    checks = tuple(_check(name, floor, evaluation) for name, floor in floors)
+    if any(check.holds is False for check in checks):
+        return Verdict("failed", checks)
+    if any(check.holds is None for check in checks):
+        return Verdict("undecided", checks)
+    void = tuple(f for f in evaluation.evidence if f.void and f.arm in _weighed(floors, evaluation))
+    return Verdict("inconclusive" if void else "passed", checks, void)
+
+
+def _weighed(floors: Floors, evaluation: Evaluation) -> set[str]:
+    """The arms whose evidence counts: the pipeline's, and both where a floor compares them."""
+    pipeline = "unfiltered" if evaluation.filtered is None else "filtered"
+    return {pipeline} if floors.min_gain is None else {"filtered", "unfiltered"}
+
+
+def _check(name: str, floor: Fraction, evaluation: Evaluation) -> FloorCheck:
+    quantity = _QUANTITIES[name]
+    low, high = measured = quantity.measure(evaluation)
+    if quantity.at_least:
+        holds = True if low >= floor else False if high < floor else None
+    else:
+        holds = True if high <= floor else False if low > floor else None
+    return FloorCheck(name, floor, measured, holds)
+
+
+def explain(verdict: Verdict, evaluation: Evaluation) -> str:
+    """The verdict in words: the numbers first, then what a person needs next."""
+    facts = (_arms(evaluation), _attack(evaluation), *_other_checks(verdict))
+    findings = [*(f.text for f in verdict.void), *evaluation.notes]
+    return "\n  ".join([headline(verdict, evaluation), *filter(None, facts), *findings])
+
+
+def headline(verdict: Verdict, evaluation: Evaluation) -> str:
+    """The one line that a summary keeps."""
+    check = _decisive(verdict)
+    words = f"{_sentence(check)}  [{_conditions(evaluation)}]"
+    if verdict.outcome != "inconclusive":
+        return words
+    arms = " and ".join(sorted({finding.arm for finding in verdict.void}))
+    names = ", ".join(sorted({finding.name for finding in verdict.void}))
+    return f"INCONCLUSIVE: {words}, but the evidence is void: {names} ({arms})"
+
+
+def _decisive(verdict: Verdict) -> FloorCheck:
+    """The floor that the verdict hangs on: the first broken one, or the first."""
+    broken = (check for check in verdict.checks if check.holds is False)
+    return next(broken, verdict.checks[0])
+
+
+def _other_checks(verdict: Verdict) -> list[str]:
+    decisive = _decisive(verdict)
+    return [_sentence(check) for check in verdict.checks if check is not decisive]
+
+
+def _sentence(check: FloorCheck) -> str:
+    """Such as ``robust accuracy at most 0.683 < min_acc 0.900``."""
+    quantity = _QUANTITIES[check.name]
+    relation = {
+        (True, True): "≥",
+        (True, False): "<",
+        (False, True): "≤",
+        (False, False): ">",
+    }.get((quantity.at_least, bool(check.holds)))
+    if check.holds is None:
+        low, high = check.measured
+        return (
+            f"{quantity.words} between {float(low):.3f} and {float(high):.3f}, "
+            f"{check.name} {float(check.floor):.3f} still open"
+        )
+    low, high = check.measured
+    # The end of the interval that decides: the smallest value that still satisfies or exceeds.
+    end, bound = (low, "at least ") if relation in ("≥", ">") else (high, "at most ")
+    number, floor = _told_apart(end, check.floor)
+    return (
+        f"{quantity.words} {'' if check.measured.decided else bound}{number} "
+        f"{relation} {check.name} {floor}"
+    )
+
+
+def _told_apart(value: Fraction, floor: Fraction) -> tuple[str, str]:
+    """Both with three decimals, or as many as it takes to show that they differ."""
+    for digits in range(3, 12):
+        texts = f"{float(value):.{digits}f}", f"{float(floor):.{digits}f}"
+        if value == floor or texts[0] != texts[1]:
+            return texts
+    return str(value), str(floor)
+
+
+def _conditions(evaluation: Evaluation) -> str:
+    parts = [f"{evaluation.label} eps={evaluation.eps:.4g}"]
+    parts += [f"target {evaluation.target}"] if evaluation.target is not None else []
+    parts += [evaluation.threat, "no filter" if evaluation.filtered is None else "filter on"]
+    return ", ".join(parts)
+
+
+def _arms(evaluation: Evaluation) -> str:
+    shares = [f"clean {evaluation.pipeline.clean_accuracy:.3f}"]
+    shares += [f"{name} {_known(arm)}" for name, arm in evaluation.arms.items()]
+    shares += [_beaten(evaluation.pipeline)]
+    return " · ".join(shares)
+
+
+def _known(arm: Arm) -> str:
+    low, high = arm.accuracy_interval
+    if low == high:
+        return f"{float(low):.3f}"
+    attacked = arm.samples - arm.pending
+    return (
+        f"{float(low):.3f}..{float(high):.3f} (decided after {attacked} of {arm.samples} samples)"
+    )
+
+
+def _beaten(arm: Arm) -> str:
+    attacked = arm.correct - arm.pending
+    return f"{arm.beaten} of {attacked} attacked samples beaten"
+
+
+def _attack(evaluation: Evaluation) -> str:
+    told = ", ".join(f"{name}={value}" for name, value in evaluation.arguments.items())
+    return f"{evaluation.attack}({told}), seed {evaluation.seed}"

@@ -1,0 +1,24 @@
+"""Fixtures for all tests: the plugin driver, the real MNIST, and global state held still."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+_SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
+if "AEROBUST_DATA_DIR" not in os.environ and _SHARED.is_dir():
+    os.environ["AEROBUST_DATA_DIR"] = str(_SHARED.resolve())
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """Test images (10000, 1, 28, 28) in [0, 1] and labels of the real MNIST."""
+    from lightning_modules import MNIST
+    from lightning_modules.errors import SourceError
+
+    try:
+        return MNIST().test_arrays()
+    except SourceError as error:
+        pytest.skip(f"no MNIST here: {error}")
