@@ -1,0 +1,27 @@
+"""Autoencoders to filter with, classifiers to attack, data to do it on, as Lightning modules.
+
+Stands alone: nothing here knows the pytest plugin. From the command line:
+``python -m lightning_modules fit --model VanillaAutoencoder --data Digits``.
+"""
+
+from lightning_modules.autoencoders import Autoencoder, VanillaAutoencoder
+from lightning_modules.checkpoints import load_weights
+from lightning_modules.classifiers import Classifier, ConvNet, PaperNetwork, SoftmaxRegression
+from lightning_modules.datasets import MNIST, Digits, FashionMNIST
+from lightning_modules.errors import LightningModulesError
+from lightning_modules.training import fit_or_load
+
+__all__ = [
+    "MNIST",
+    "Autoencoder",
+    "Classifier",
+    "ConvNet",
+    "Digits",
+    "FashionMNIST",
+    "LightningModulesError",
+    "PaperNetwork",
+    "SoftmaxRegression",
+    "VanillaAutoencoder",
+    "fit_or_load",
+    "load_weights",
+]

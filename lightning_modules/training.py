@@ -1,0 +1,215 @@
+"""Train once, load ever after: the same weights in every process, and never stale ones."""
+
+import json
+import logging
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock
+from lightning_fabric.utilities.warnings import PossibleUserWarning
+from pytorch_lightning.utilities.seed import isolate_rng
+
+from lightning_modules.checkpoints import load_weights
+from lightning_modules.errors import (
+    DivergedError,
+    MismatchedCheckpointError,
+    UnreadableCheckpointError,
+)
+from lightning_modules.files import leftovers, written_whole
+from lightning_modules.fingerprint import description, digest
+
+Module = TypeVar("Module", bound=pl.LightningModule)
+
+_CHATTY = ("pytorch_lightning", "lightning_fabric")
+
+
+def fit_or_load(
+    build: Callable[[], Module],
+    data: pl.LightningDataModule,
+    *,
+    folder: str | Path,
+    max_epochs: int,
+    seed: int = 0,
+    accelerator: str = "cpu",
+    also: Mapping[str, object] | None = None,
+    progress: bool = False,
+) -> Module:
+    """A trained module in eval mode: trained now, or loaded if the same was trained before.
+
+    ``build`` is called with the random state seeded, so the initial weights follow the seed too:
+    on one machine and device, the same seed trains the same weights (on a GPU as far as its
+    kernels are deterministic). The global random state of Python, NumPy and torch is left as it
+    was found.
+
+    Weights lie in ``folder`` as ``<class>-<key>.pt``, beside a ``.json`` that says what was
+    trained and holds their SHA-256. The key is the first 16 hex digits of a SHA-256 over all that
+    shapes the weights (`lightning_modules.fingerprint.description`): change the code of a class, a
+    hyperparameter, the initial weights, the data module, epochs, seed, accelerator or a library,
+    and it trains anew. Processes that ask for the same weights wait for the one that trains them.
+    A killed process leaves nothing that is believed.
+
+    Args:
+        build: makes the untrained module, as ``lambda: ConvNet((1, 8, 8), 10)``. Called twice
+            where it trains, so that trained and loaded modules don't differ in anything.
+        data: what to train on; its hyperparameters must tell what it gives.
+        folder: for the checkpoints; made where it does not exist.
+        max_epochs: passes over the training set, 1 or more.
+        seed: of initial weights, dropout, noise.
+        accelerator: ``"cpu"``, ``"auto"`` or another that Lightning knows.
+        also: plain values for the key, for what shapes the weights but is no hyperparameter.
+        progress: show Lightning's progress bar.
+
+    Raises:
+        TypeError: ``build`` is a module, whose initial weights no seed gives.
+        ValueError: ``max_epochs`` is below 1.
+        UnkeyedError: the key can't hold everything that shapes the weights.
+        DivergedError: trained weights are not finite; they are not kept.
+        CheckpointError: the files don't fit each other, or are damaged.
+    """
+    if isinstance(build, torch.nn.Module):
+        raise TypeError(
+            f"expected a callable that builds the module: lambda: {type(build).__name__}(...)"
+        )
+    if max_epochs < 1:
+        raise ValueError(f"max_epochs={max_epochs}: expected 1 or more")
+    module = _built(build, seed)
+    training = {"max_epochs": max_epochs, "seed": seed, "accelerator": accelerator}
+    kept = _Kept.of(Path(folder), module, description(module, data, training, also or {}))
+    with kept.lock():
+        if not kept.complete():
+            trainer = _trainer(accelerator, max_epochs, progress)
+            _fit(trainer, module, data, seed)
+            kept.write(module)
+    return kept.load(_built(build, seed))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """One trained module on disk: weights, and the record that makes them believed."""
+
+    weights: Path
+    trained: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, folder: Path, module: pl.LightningModule, trained: Mapping[str, Any]) -> "_Kept":
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder / f"{type(module).__name__}-{digest(trained)[:16]}.pt", trained)
+
+    @property
+    def record(self) -> Path:
+        return self.weights.with_suffix(".json")
+
+    def lock(self) -> FileLock:
+        # The system drops the lock of a process that dies.
+        return FileLock(self.weights.with_suffix(".lock"))
+
+    def complete(self) -> bool:
+        return self.record.is_file() and self.weights.is_file()
+
+    def write(self, module: pl.LightningModule) -> None:
+        """Under the lock. The record comes last: without it, weights are not believed."""
+        for path in (self.weights, self.record):
+            for abandoned in leftovers(path):
+                abandoned.unlink()
+        self.record.unlink(missing_ok=True)
+        with written_whole(self.weights) as temporary:
+            torch.save(module.state_dict(), temporary)
+        content = {"weights_sha256": _sha256(self.weights), "trained": self.trained}
+        with written_whole(self.record) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def load(self, module: Module) -> Module:
+        content = self._content()
+        if content.get("trained") != self.trained:
+            raise MismatchedCheckpointError(f"{self.record}: of another training. {self._advice()}")
+        if content.get("weights_sha256") != _sha256(self.weights):
+            raise MismatchedCheckpointError(
+                f"{self.weights}: changed since it was written: its SHA-256 is not the one in "
+                f"{self.record.name}. {self._advice()}"
+            )
+        return load_weights(module, self.weights)
+
+    def _content(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self.record.read_bytes())
+        except ValueError as error:  # broken JSON or broken UTF-8
+            raise UnreadableCheckpointError(f"{self.record}: {error}. {self._advice()}") from error
+        return content if isinstance(content, dict) else {}
+
+    def _advice(self) -> str:
+        return f"Delete {self.weights.name} and {self.record.name} to train anew"
+
+
+def _built(build: Callable[[], Module], seed: int) -> Module:
+    with _seeded(seed):
+        return build()
+
+
+def _trainer(accelerator: str, max_epochs: int, progress: bool) -> pl.Trainer:
+    with _quiet():
+        return pl.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            max_epochs=max_epochs,
+            enable_progress_bar=progress,
+            # Nothing but the weights is wanted: no folder of logs where a test happens to run.
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+
+
+def _fit(
+    trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, seed: int
+) -> None:
+    with _seeded(seed), _quiet():
+        trainer.fit(module, datamodule=data)
+    broken = [name for name, weight in module.state_dict().items() if not _finite(weight)]
+    if broken:
+        raise DivergedError(
+            f"after {trainer.max_epochs} epochs {broken[0]} holds numbers that aren't finite; a "
+            "smaller learning rate may help"
+        )
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Random state and gradients as a training needs them; afterwards as they were."""
+    with isolate_rng(), torch.inference_mode(False), torch.enable_grad():
+        # Not Lightning's seed_everything, which leaves environment variables behind.
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's hints on hardware, workers and logging; other warnings are shown."""
+    with warnings.catch_warnings(), ExitStack() as undo:
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        # Lightning 2.6 on torch 2.13: about its own code, nothing that a user could change.
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+        for name in _CHATTY:
+            logger = logging.getLogger(name)
+            undo.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.WARNING)
+        yield
+
+
+def _finite(weight: torch.Tensor) -> bool:
+    return bool(torch.isfinite(weight).all())
+
+
+def _sha256(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
