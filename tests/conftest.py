@@ -7,6 +7,10 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+# The tensors of tests are small: more threads only wait for each other, and under xdist they
+# wait for the other worker's too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
 if "AEROBUST_DATA_DIR" not in os.environ and _SHARED.is_dir():
     os.environ["AEROBUST_DATA_DIR"] = str(_SHARED.resolve())
@@ -15,10 +19,12 @@ if "AEROBUST_DATA_DIR" not in os.environ and _SHARED.is_dir():
 @pytest.fixture(scope="session")
 def mnist():
     """Test images (10000, 1, 28, 28) in [0, 1] and labels of the real MNIST."""
-    from lightning_modules import MNIST
-    from lightning_modules.errors import SourceError
+    from lightning_modules.datasets import MNIST
+    from lightning_modules.errors import SourceAbsentError
 
     try:
-        return MNIST().test_arrays()
-    except SourceError as error:
+        data = MNIST()
+        data.prepare_data()
+        return data.test_arrays()
+    except SourceAbsentError as error:
         pytest.skip(f"no MNIST here: {error}")

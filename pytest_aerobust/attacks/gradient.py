@@ -2,8 +2,8 @@
 
 Foolbox attacks every sample for all steps. Here whoever watches the search is shown every
 iterate together with the logits that the next gradient needs anyway, and a sample that it
-retires is attacked no further. Where nobody retires, an iterate is the one that Foolbox's own
-class computes, operation by operation.
+retires is attacked no further. Where nobody retires and the steps are of the same size, an
+iterate is the one that Foolbox's own class computes, operation by operation.
 """
 
 from collections.abc import Mapping
@@ -12,16 +12,12 @@ from typing import Any
 import eagerpy as ep
 import numpy as np
 import torch
-from foolbox.attacks import (
-    L2BasicIterativeAttack,
-    L2FastGradientAttack,
-    L2ProjectedGradientDescentAttack,
-    LinfBasicIterativeAttack,
-    LinfFastGradientAttack,
-    LinfProjectedGradientDescentAttack,
-)
 from foolbox.attacks.base import get_criterion, raise_if_kwargs, verify_input_bounds
-from foolbox.attacks.gradient_descent_base import BaseGradientDescent
+from foolbox.attacks.gradient_descent_base import (
+    BaseGradientDescent,
+    L2BaseGradientDescent,
+    LinfBaseGradientDescent,
+)
 from foolbox.criteria import Misclassification, TargetedMisclassification
 from foolbox.types import Bounds
 from torch import Tensor
@@ -152,7 +148,60 @@ class _L2:
         return point[:size] / np.linalg.norm(point)
 
 
-class _Momentum(RetiringDescent):
+class _OneStep(RetiringDescent):
+    """The fast gradient (sign) method: Goodfellow, Shlens & Szegedy 2015."""
+
+    def __init__(self, *, random_start: bool = False) -> None:
+        super().__init__(rel_stepsize=1.0, steps=1, random_start=random_start)
+
+
+class _Iterative(RetiringDescent):
+    """The basic iterative method: Kurakin, Goodfellow & Bengio 2017.
+
+    Unless told otherwise, all steps together travel 2 eps, however many they are (Foolbox's
+    step stays 0.2 eps, so that fewer steps may not even leave the middle of the ball).
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int = 10,
+        rel_stepsize: float | None = None,
+        abs_stepsize: float | None = None,
+        random_start: bool = False,
+    ) -> None:
+        super().__init__(
+            rel_stepsize=2.0 / steps if rel_stepsize is None else rel_stepsize,
+            abs_stepsize=abs_stepsize,
+            steps=steps,
+            random_start=random_start,
+        )
+
+
+class _Projected(RetiringDescent):
+    """Projected gradient descent from a random start: Madry et al. 2018.
+
+    Unless told otherwise, all steps together travel 2.5 eps as there. Foolbox's 40 steps travel
+    1.33 eps, so a sample that starts at one side of the ball never reaches the other.
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int = 40,
+        rel_stepsize: float | None = None,
+        abs_stepsize: float | None = None,
+        random_start: bool = True,
+    ) -> None:
+        super().__init__(
+            rel_stepsize=2.5 / steps if rel_stepsize is None else rel_stepsize,
+            abs_stepsize=abs_stepsize,
+            steps=steps,
+            random_start=random_start,
+        )
+
+
+class _Momentum(_Iterative):
     """Momentum over gradients of unit mean, then the norm's unit step.
 
     Dong et al. 2018, "Boosting Adversarial Attacks with Momentum", equations 6 and 7. (Foolbox
@@ -160,21 +209,8 @@ class _Momentum(RetiringDescent):
     is spread over the pixels.)
     """
 
-    def __init__(
-        self,
-        *,
-        momentum: float = 1.0,
-        rel_stepsize: float = 0.2,
-        abs_stepsize: float | None = None,
-        steps: int = 10,
-        random_start: bool = False,
-    ) -> None:
-        super().__init__(
-            rel_stepsize=rel_stepsize,
-            abs_stepsize=abs_stepsize,
-            steps=steps,
-            random_start=random_start,
-        )
+    def __init__(self, *, momentum: float = 1.0, **steps: Any) -> None:
+        super().__init__(**steps)
         self.momentum = momentum
 
     def direction(self, gradients: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -184,36 +220,36 @@ class _Momentum(RetiringDescent):
         return self._normalised(remembered), remembered
 
 
-class LinfFGSM(_Linf, RetiringDescent, LinfFastGradientAttack):
-    """Fast gradient sign method: Goodfellow, Shlens & Szegedy 2015."""
+class LinfFGSM(_Linf, _OneStep, LinfBaseGradientDescent):
+    """Fast gradient sign method in the Linf ball."""
 
 
-class L2FGSM(_L2, RetiringDescent, L2FastGradientAttack):
-    """Fast gradient method with the step of L2 length eps."""
+class L2FGSM(_L2, _OneStep, L2BaseGradientDescent):
+    """Fast gradient method in the L2 ball: one step of length eps."""
 
 
-class LinfBIM(_Linf, RetiringDescent, LinfBasicIterativeAttack):
-    """Basic iterative method: Kurakin, Goodfellow & Bengio 2017."""
+class LinfBIM(_Linf, _Iterative, LinfBaseGradientDescent):
+    """Basic iterative method in the Linf ball."""
 
 
-class L2BIM(_L2, RetiringDescent, L2BasicIterativeAttack):
+class L2BIM(_L2, _Iterative, L2BaseGradientDescent):
     """Basic iterative method in the L2 ball."""
 
 
-class LinfPGD(_Linf, RetiringDescent, LinfProjectedGradientDescentAttack):
-    """Projected gradient descent from a random start: Madry et al. 2018."""
+class LinfPGD(_Linf, _Projected, LinfBaseGradientDescent):
+    """Projected gradient descent in the Linf ball."""
 
 
-class L2PGD(_L2, RetiringDescent, L2ProjectedGradientDescentAttack):
+class L2PGD(_L2, _Projected, L2BaseGradientDescent):
     """Projected gradient descent in the L2 ball."""
 
 
-class LinfMIFGSM(_Linf, _Momentum, LinfBasicIterativeAttack):
-    """Momentum iterative fast gradient sign method: Dong et al. 2018."""
+class LinfMIFGSM(_Linf, _Momentum, LinfBaseGradientDescent):
+    """Momentum iterative method in the Linf ball."""
 
 
-class L2MIFGSM(_L2, _Momentum, L2BasicIterativeAttack):
-    """Momentum iterative fast gradient method in the L2 ball."""
+class L2MIFGSM(_L2, _Momentum, L2BaseGradientDescent):
+    """Momentum iterative method in the L2 ball."""
 
 
 class _CriterionWatcher:
