@@ -1,9 +1,9 @@
 """What each argument of a contract may be, with the error for what it may not."""
 
-from collections.abc import Iterable
+from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from typing import Any, cast
 
 from pytest_aerobust.catalogue import THREATS, Threat
@@ -24,7 +24,7 @@ def checked_eps(value: Any) -> float:
             f"eps={value!r}: expected a finite number of at least 0, in the units of the data"
         )
     if value < 0:
-        raise ContractError(f"eps={value:g}: a budget is a radius, at least 0")
+        raise ContractError(f"eps={float(value):g}: a budget is a radius, at least 0")
     return float(value)
 
 
@@ -39,11 +39,12 @@ def checked_floor(name: str, value: Any) -> Fraction | None:
     least = -1 if name == "min_gain" else 0
     if not is_number(value):
         raise ContractError(f"{name}={value!r}: expected a number in [{least}, 1]")
-    if not least <= value <= 1:
-        hint = f"; did you mean {value / 100:g}?" if 1 < value <= 100 else ""
-        raise ContractError(f"{name}={value:g} is outside [{least}, 1]{hint}")
     # 0.9 is not 9/10 in binary, but its text is: 9 of 10 survivors hold a floor of 0.9.
-    return Fraction(repr(float(value)))
+    floor = Fraction(value) if isinstance(value, Rational) else Fraction(str(value))
+    if not least <= floor <= 1:
+        hint = f"; did you mean {float(floor) / 100:g}?" if 2 <= floor <= 100 else ""
+        raise ContractError(f"{name}={float(floor):g} is outside [{least}, 1]{hint}")
+    return floor
 
 
 def checked_bounds(value: Any) -> Bounds:
@@ -52,7 +53,8 @@ def checked_bounds(value: Any) -> Bounds:
     Raises:
         ContractError: They are not two finite numbers, the smaller first.
     """
-    pair = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
+    pair = _listed(value)
+    pair = tuple(pair) if isinstance(pair, list | tuple) else ()
     if len(pair) != 2 or not all(is_number(end) for end in pair):
         raise ContractError(f"bounds={value!r}: expected two finite numbers, as in (0, 1)")
     low, high = (float(end) for end in pair)
@@ -66,8 +68,9 @@ def checked_bounds(value: Any) -> Bounds:
 def checked_statistics(name: str, value: Any, positive: bool = False) -> Statistics | None:
     if value is None:
         return None
-    single = not isinstance(value, Iterable)
-    numbers = (value,) if single else tuple(cast("Iterable[Any]", value))
+    value = _listed(value)
+    single = not isinstance(value, list | tuple)
+    numbers = (value,) if single else tuple(value)
     if not numbers or not all(is_number(number) for number in numbers):
         raise ContractError(f"{name}={value!r}: expected a number, or one number a channel")
     if positive and min(numbers) <= 0:
@@ -101,8 +104,18 @@ def checked_fixture(name: str, value: Any, optional: bool = False) -> str | None
     )
 
 
+def _listed(value: Any) -> Any:
+    """An array or tensor as the numbers in it; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def is_whole(value: Any) -> bool:

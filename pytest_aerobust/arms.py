@@ -6,7 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.evidence.sanity import GradientTally, check_classes, clean_evidence
+from pytest_aerobust.evidence.sanity import (
+    CandidateTally,
+    GradientTally,
+    check_classes,
+    clean_evidence,
+)
 from pytest_aerobust.evidence.verification import Ball, correct, verify
 from pytest_aerobust.results import (
     AT_TARGET,
@@ -59,11 +64,12 @@ class RunningArm:
         self.name = name
         self.side = side
         self.tally = GradientTally()
+        self._candidates = CandidateTally()
         self._samples, self._ball, self._target = samples, ball, target
         self._on_examples = on_examples
         self._lowest, self._highest = np.inf, -np.inf
         logits = self._clean_logits()
-        check_classes(logits, samples.labels, target, side.name)
+        check_classes(logits, samples, target, side.name)
         self._right = correct(logits, samples.labels)
         self._outcomes = torch.where(self._right, ord(PENDING), ord(WRONG))
         if target is not None:
@@ -94,6 +100,7 @@ class RunningArm:
         return accepted
 
     def _verified(self, rows: Tensor, candidates: Tensor) -> Tensor:
+        self._candidates.add(candidates)
         originals, labels = self._samples.inputs[rows], self._samples.labels[rows]
         found = verify(self.side, originals, candidates, labels, self._target, self._ball)
         if found.adversarial.any():
@@ -118,6 +125,7 @@ class RunningArm:
         return [
             *clean_evidence(self._right, self._samples.labels, self.name),
             *self.tally.evidence(attack, self.name),
+            *self._candidates.evidence(attack, self.name),
         ]
 
     def filter_notes(self) -> tuple[str, ...]:
@@ -135,10 +143,10 @@ class RunningArm:
         answers = []
         with torch.no_grad():
             for inputs in torch.split(self._samples.inputs, _CLEAN_CHUNK):
-                seen = self.side.clean(inputs)
+                seen, logits = self.side.clean(inputs)
                 self._lowest = min(self._lowest, seen.min().item())
                 self._highest = max(self._highest, seen.max().item())
-                answers.append(self.side.classify(seen))
+                answers.append(logits)
         return torch.cat(answers)
 
 

@@ -1,8 +1,9 @@
 """Budgets that vary: the light value that a mark carries until Hypothesis draws from it."""
 
 from dataclasses import dataclass
-from math import ceil, floor, isfinite
+from math import ceil, floor
 
+from pytest_aerobust.arguments import is_number, is_whole
 from pytest_aerobust.errors import ContractError
 
 # 1/255 * 255 is not 1 in binary: a bound this close to a grid point is that grid point.
@@ -47,7 +48,7 @@ def epsilons(low: float, high: float, step: float = 1 / 255, max_examples: int =
         ContractError: An empty, reversed or negative range, or a step wider than it.
     """
     for name, value in (("low", low), ("high", high), ("step", step)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        if not is_number(value):
             raise ContractError(f"epsilons({name}={value!r}): expected a finite number")
     if low < 0:
         raise ContractError(f"epsilons(low={low:g}): a budget is a radius, at least 0")
@@ -58,6 +59,6 @@ def epsilons(low: float, high: float, step: float = 1 / 255, max_examples: int =
             f"epsilons(step={step:g}): expected a step above 0 and no wider than the range "
             f"{low:g}..{high:g}"
         )
-    if isinstance(max_examples, bool) or not isinstance(max_examples, int) or max_examples < 1:
+    if not is_whole(max_examples) or max_examples < 1:
         raise ContractError(f"epsilons(max_examples={max_examples!r}): expected at least 1")
     return Epsilons(float(low), float(high), float(step), max_examples)

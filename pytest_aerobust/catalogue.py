@@ -5,7 +5,7 @@ class, norm, and the arguments that its constructor takes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 from pytest_aerobust.errors import ContractError, did_you_mean
@@ -230,24 +230,46 @@ def describe(attack: Any) -> AttackSpec:
     Raises:
         ContractError: The object is no Foolbox attack, or its class is refused.
     """
+    if isinstance(attack, type):
+        raise ContractError(
+            f"attack={attack.__name__} is a class: expected a name, or an instance of a Foolbox "
+            f"attack, as {attack.__name__}(...)"
+        )
+    row, norm = _row_of(attack), _norm_of(attack)
     name = type(attack).__name__
-    if name in REFUSED:
-        find(name)
-    if name in CATALOGUE and type(attack).__module__.startswith("foolbox."):
-        return CATALOGUE[name]
-    norm = _norm_of(attack)
-    return AttackSpec(name, name, {norm: f"{type(attack).__module__}.{name}"}, "gradient", "yes")
+    if row is None:
+        path = f"{type(attack).__module__}.{name}"
+        return AttackSpec(name, name, {norm: path}, "gradient", "yes")
+    return replace(row, name=name, title=name, classes={norm: row.classes.get(norm, "")})
+
+
+def _row_of(attack: Any) -> AttackSpec | None:
+    """The row of the nearest of an attack's classes that Foolbox has, refused or not."""
+    for kind in type(attack).__mro__:
+        if kind.__module__.startswith("foolbox.") and kind.__name__ in (*CATALOGUE, *REFUSED):
+            return find(kind.__name__)
+    return None
 
 
 def _norm_of(attack: Any) -> Norm:
-    order = getattr(getattr(attack, "distance", None), "p", None)
+    constraint = getattr(attack, "constraint", None)
+    if constraint in NORMS:  # HopSkipJump says L1 of its distance, whatever it was told
+        return cast("Norm", constraint)
     norms: dict[Any, Norm] = {float("inf"): "linf", 2: "l2", 1: "l1", 0: "l0"}
+    order = getattr(_distance_of(attack), "p", None)
     if order not in norms or not callable(attack):
         raise ContractError(
             f"attack={attack!r}: expected a name, or an instance of a Foolbox attack "
             "with a `distance` (Linf, L2, L1 or L0)"
         )
     return norms[order]
+
+
+def _distance_of(attack: Any) -> Any:
+    try:
+        return getattr(attack, "distance", None)
+    except ValueError:  # Foolbox's way to say that its constructor was given none
+        return None
 
 
 def fitting(threat: Threat) -> list[str]:

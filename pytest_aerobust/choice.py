@@ -42,9 +42,7 @@ def chosen(
         spec, ready = find(attack), None
     else:
         spec, ready = describe(attack), attack
-    arguments = dict(attack_args or {})
-    if steps is not None:
-        arguments["steps"] = steps
+    arguments = _merged(steps, attack_args)
     if ready is not None and arguments:
         raise ContractError(
             f"attack={spec.name} is a ready instance; give {', '.join(arguments)} to its "
@@ -52,9 +50,41 @@ def chosen(
         )
     for name in arguments:
         _check_argument_name(spec, name)
-    settings = arguments if ready is None else vars(ready)
-    _check_strength(spec, settings)
-    return AttackChoice(spec, _checked_norm(spec, norm), arguments, ready)
+    _check_strength(spec, arguments if ready is None else vars(ready))
+    found = _checked_norm(spec, norm)
+    if arguments.get("constraint", found) != found:
+        raise ContractError(
+            f"{spec.name}: constraint={arguments['constraint']!r} contradicts norm={found!r}; "
+            "state the norm alone"
+        )
+    return AttackChoice(spec, found, arguments, ready)
+
+
+def _merged(steps: int | None, attack_args: Any) -> dict[str, Any]:
+    if attack_args is not None and not isinstance(attack_args, Mapping):
+        raise ContractError(
+            f"attack_args={attack_args!r}: expected a dict of the constructor's arguments"
+        )
+    arguments = dict(attack_args or {})
+    if steps is not None and "steps" in arguments:
+        raise ContractError(
+            f"steps={steps!r} and attack_args['steps']={arguments['steps']!r}: state one of them"
+        )
+    return arguments if steps is None else {**arguments, "steps": steps}
+
+
+# Whatever Foolbox calls the number and the size of steps: none of them may be nothing.
+_COUNTS = ("steps", "repeats", "binary_search_steps", "directions", "candidates", "population")
+_SIZES = (
+    "rel_stepsize",
+    "abs_stepsize",
+    "stepsize",
+    "max_stepsize",
+    "initial_stepsize",
+    "init_epsilon",
+    "lr",
+    "xi",
+)
 
 
 def _check_argument_name(spec: AttackSpec, name: str) -> None:
@@ -66,13 +96,24 @@ def _check_argument_name(spec: AttackSpec, name: str) -> None:
 
 def _check_strength(spec: AttackSpec, settings: Mapping[str, Any]) -> None:
     """An attack that takes no step can only pass."""
-    steps = settings.get("steps")
-    if steps is not None and (not is_whole(steps) or steps < 1):
-        raise ContractError(f"{spec.name}: steps={steps!r}, expected a whole number of at least 1")
-    for name in ("rel_stepsize", "abs_stepsize", "stepsize"):
+    for name in _COUNTS:
+        count = settings.get(name)
+        if count is not None and (not is_whole(count) or count < 1):
+            raise ContractError(
+                f"{spec.name}: {name}={count!r}, expected a whole number of at least 1"
+            )
+    for name in _SIZES:
         size = settings.get(name)
         if size is not None and not (is_number(size) and size > 0):
             raise ContractError(f"{spec.name}: {name}={size!r}, expected a number above 0")
+    momentum = settings.get("momentum")
+    if momentum is not None and not (is_number(momentum) and momentum >= 0):
+        raise ContractError(f"{spec.name}: momentum={momentum!r}, expected a number of at least 0")
+    if "constraint" in settings and settings["constraint"] not in spec.norms:
+        raise ContractError(
+            f"{spec.name}: constraint={settings['constraint']!r}; state the norm instead, one of "
+            f"{', '.join(spec.norms)}"
+        )
 
 
 def _checked_norm(spec: AttackSpec, norm: Any) -> Norm:

@@ -21,7 +21,7 @@ from pytest_aerobust.arguments import (
     checked_threat,
 )
 from pytest_aerobust.budgets import Epsilons
-from pytest_aerobust.catalogue import AttackSpec, Norm, Threat, fitting
+from pytest_aerobust.catalogue import Norm, Threat, fitting
 from pytest_aerobust.choice import AttackChoice, chosen
 from pytest_aerobust.errors import ContractError, did_you_mean
 
@@ -78,7 +78,7 @@ class Contract:
     Attributes:
         attack: How the attacker searches.
         eps: One budget, or a range of them, in the units of the data.
-        threat: What the attacker knows; None until the options and the attack settle it.
+        threat: What the attacker knows; None leaves it to the options and the attack.
         target: The class that the attacker wants to see, if any.
         floors: What must hold.
         model: Name of the fixture that gives the model; `data` and `filter` likewise.
@@ -110,11 +110,18 @@ class Contract:
     @property
     def id(self) -> str:
         """A readable name for the case; what is by default is left out."""
+        return self.named(self.attack.spec.name, f"eps{self.eps_text}")
+
+    @property
+    def eps_text(self) -> str:
+        return str(self.eps) if isinstance(self.eps, Epsilons) else f"{self.eps:g}"
+
+    def named(self, attack: str, eps: str) -> str:
+        """The id with names of the user's own for attack and budget."""
         spec, choice = self.attack.spec, self.attack
-        eps = str(self.eps) if isinstance(self.eps, Epsilons) else f"{self.eps:g}"
-        parts = [spec.name]
+        parts = [attack]
         parts += [choice.norm] if choice.norm != spec.default_norm else []
-        parts += [f"eps{eps}"]
+        parts += [eps]
         parts += [self.threat] if self.threat not in (None, spec.threats[0]) else []
         parts += [f"target{self.target}"] if self.target is not None else []
         parts += [self.model] if self.model != "aerobust_model" else []
@@ -122,24 +129,32 @@ class Contract:
         parts += [self.filter or "unfiltered"] if self.filter != "aerobust_filter" else []
         return "-".join(parts)
 
-    def settled(self, threat: Threat | None, floors: Floors) -> "Contract":
-        """The contract with the options' demands where it states none of its own.
+    def settled(self, floors: Floors) -> "Contract":
+        """The contract with the options' floors where it states none of its own.
 
         Raises:
-            ContractError: Neither states a floor, or the threat means nothing here.
+            ContractError: Neither states a floor.
         """
-        contract = replace(
-            self,
-            threat=self.threat or _default_threat(self.attack.spec, threat),
-            floors=self.floors.or_else(floors),
-        )
+        contract = replace(self, floors=self.floors.or_else(floors))
         if not contract.floors:
             raise ContractError(
                 f"{self.id}: the contract has no floor, so it could only pass; "
                 f"state one of {', '.join(FLOOR_NAMES)}, or aerobust_min_acc in the ini file"
             )
-        contract.check()
         return contract
+
+    def threat_under(self, preferred: Threat | None, filtered: bool) -> Threat:
+        """Its own threat; else the preferred one where that means something; else the attack's.
+
+        Args:
+            preferred: What the options say.
+            filtered: Whether there is a filter that an attacker could not know.
+        """
+        spec = self.attack.spec
+        if self.threat is not None:
+            return self.threat
+        fits = preferred in spec.threats and (filtered or preferred != "gray-box")
+        return preferred if preferred is not None and fits else spec.threats[0]
 
     def check(self) -> None:
         """Refuse what each argument allows alone and not together.
@@ -249,11 +264,13 @@ def robust(
         ContractError: An argument that can't be meant; the message names it, what came and
             what was expected.
     """
+    __tracebackhide__ = True  # pytest then shows the line of the mark, not ours
     given = {name: value for name, value in locals().items() if name in _ARGUMENTS}
-    for name in unknown:
-        raise ContractError(f"robust() has no argument {name!r}: {did_you_mean(name, _ARGUMENTS)}")
     demanded = {name: value for name, value in given.items() if value is not _DEFAULTS.get(name)}
-    cases(**demanded)
+    try:
+        cases(**demanded, **unknown)
+    except ContractError as error:
+        raise error.with_traceback(None) from None
     mark: pytest.MarkDecorator = pytest.mark.robust(**demanded)
     return mark
 
@@ -293,7 +310,10 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         choice = chosen(attack.value, given["norm"], given["steps"], given["attack_args"])
         contract = Contract(choice, _checked_eps(eps.value), **cast("dict[str, Any]", shared))
         contract.check()
-        name = eps.id or attack.id or given["id"] or contract.id
+        own = contract.named(
+            attack.id or contract.attack.spec.name, eps.id or f"eps{contract.eps_text}"
+        )
+        name = given["id"] or own
         found.append(Case(contract, name, (*marks, *attack.marks, *eps.marks)))
     if given["id"] is not None and len(found) > 1:
         raise ContractError(
@@ -357,11 +377,6 @@ def _entry(name: str, value: Any) -> _Entry:
 
 def _as_tuple(marks: Any) -> tuple[Any, ...]:
     return tuple(marks) if isinstance(marks, Iterable) else (marks,)
-
-
-def _default_threat(spec: AttackSpec, preferred: Threat | None) -> Threat:
-    """The options' threat where it means something for the attack, else the attack's own."""
-    return preferred if preferred in spec.threats else spec.threats[0]
 
 
 def _checked_eps(value: Any) -> float | Epsilons:

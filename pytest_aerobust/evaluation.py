@@ -7,15 +7,16 @@ may say that the verdict is certain.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor
 
 from pytest_aerobust.arms import OnExamples, Retirement, RunningArm
 from pytest_aerobust.attacks.build import build_attack
-from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.attacks.search import Problem, loss_gradients
 from pytest_aerobust.catalogue import Threat
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import ContractError
@@ -23,11 +24,19 @@ from pytest_aerobust.evidence.sanity import count_note, setting_notes
 from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.subjects.state import own_randomness
+from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.subject import Sides, Subject
 
 # Samples attacked at a time: few enough that a step's activations stay in the cache.
 CHUNK = 64
+
+
+class Need(Enum):
+    """What a verdict still needs."""
+
+    ATTACK = "more samples have to be attacked"
+    EVIDENCE = "the floors hold whatever the other samples do; the evidence is still weighed"
+    NOTHING = "the verdict is certain"
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ def measure(
     subject: Subject,
     measurement: Measurement,
     *,
-    enough: Callable[[Evaluation], bool] = lambda evaluation: False,
+    need: Callable[[Evaluation], Need] = lambda evaluation: Need.ATTACK,
     on_examples: OnExamples = lambda arm, samples, examples: None,
     device: str | None = None,
     chunk: int = CHUNK,
@@ -72,7 +81,7 @@ def measure(
     Args:
         subject: What is under test; it comes back as it was, as does global random state.
         measurement: Attack, budget and threat.
-        enough: Asked before every chunk; the run stops once it agrees.
+        need: Asked before every chunk what is still needed.
         on_examples: Is shown every verified example.
         device: Where to run; None stays where the model is.
         chunk: Samples attacked at a time, rounded up to the attack's own blocks.
@@ -83,12 +92,12 @@ def measure(
         ContractError: The attack can't work on this subject.
     """
     started = time.perf_counter()
-    with own_randomness(measurement.stream), subject.borrowed(device) as sides:
+    with isolated(measurement.stream), subject.borrowed(device) as sides:
         run = _Run(subject, sides, measurement, on_examples)
-        for rows in run.chunks(chunk):
-            if enough(run.evaluation(started)):
-                break
-            run.attack(rows)
+        chunks = run.chunks(chunk)
+        while chunks and (wanted := need(run.evaluation(started))) is not Need.NOTHING:
+            step = run.attack if wanted is Need.ATTACK else run.weigh
+            step(chunks.pop(0))
         return run.evaluation(started)
 
 
@@ -103,20 +112,21 @@ class _Run:
                 "threat='gray-box' is an attacker who doesn't know the filter, but there is no "
                 "filter: give one (fixture aerobust_filter), or leave the threat out"
             )
-        ball = Ball(measurement.attack.norm, measurement.eps, subject.bounds)
+        self._ball = Ball(measurement.attack.norm, measurement.eps, subject.bounds)
 
         def arm(name: str, side: Classifier) -> RunningArm:
-            return RunningArm(name, side, sides.samples, ball, measurement.target, on_examples)
+            target = measurement.target
+            return RunningArm(name, side, sides.samples, self._ball, target, on_examples)
 
         self._unfiltered = arm("unfiltered", sides.unfiltered)
         self._filtered = None if sides.pipeline is None else arm("filtered", sides.pipeline)
 
-    def chunks(self, size: int) -> Iterator[Tensor]:
+    def chunks(self, size: int) -> list[Tensor]:
         block = self._search.block
         rounded = -(-size // block) * block
         samples = self._sides.samples
         rows = torch.arange(len(samples), device=samples.labels.device)
-        yield from torch.split(rows, rounded)
+        return list(torch.split(rows, rounded))
 
     def attack(self, rows: Tensor) -> None:
         """One chunk: search, judge, and close whoever was searched for."""
@@ -129,6 +139,19 @@ class _Run:
                 self._adaptive(self._filtered, rows)
         for arm in self._arms:
             arm.close(rows)
+
+    def weigh(self, rows: Tensor) -> None:
+        """One chunk that no verdict needs attacked: look at its gradients alone.
+
+        A pass rests on the evidence of all samples, also where the first of them suffice.
+        """
+        if self._measurement.eps > 0 and self._measurement.attack.spec.access == "gradient":
+            for arm in self._arms:
+                gray = arm is self._filtered and self._measurement.threat == "gray-box"
+                wanted = rows[arm.open(rows)]
+                if len(wanted):
+                    side = self._sides.known if gray else arm.side
+                    arm.tally.add(loss_gradients(self._problem(side, wanted)))
 
     @property
     def _arms(self) -> list[RunningArm]:
@@ -184,10 +207,11 @@ class _Run:
         return Retirement(arm, rows, to_the_end, tallies, self._sides.samples.inputs[rows])
 
     def _run_search(self, side: Classifier, rows: Tensor, watch: Retirement) -> list[Tensor]:
-        if not len(rows):
-            return []
+        return self._search.search(self._problem(side, rows), watch) if len(rows) else []
+
+    def _problem(self, side: Classifier, rows: Tensor) -> Problem:
         samples, places = self._sides.samples, rows.cpu()
-        problem = Problem(
+        return Problem(
             ask=side,
             gradient=side.gradient,
             inputs=samples.inputs[rows],
@@ -199,7 +223,6 @@ class _Run:
             samples=samples.ids[places].numpy(),
             seed=self._measurement.stream,
         )
-        return self._search.search(problem, watch)
 
     def evaluation(self, started: float) -> Evaluation:
         measurement, choice = self._measurement, self._measurement.attack
@@ -227,7 +250,8 @@ class _Run:
         name = self._measurement.attack.spec.name
         return (
             *samples.notes,
-            *setting_notes(name, eps, travel, self._bounds),
+            *self._sides.notes,
+            *setting_notes(name, self._ball, samples.inputs[0].numel(), travel),
             *([] if self._filtered is None else self._filtered.filter_notes()),
             *count_note(len(samples)),
         )

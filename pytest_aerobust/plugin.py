@@ -4,6 +4,8 @@ It knows settings, contracts and the session. The session, and with it torch and
 imported only once a contract runs.
 """
 
+import os
+import shlex
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 _CASE = "_aerobust_case"
 _COLLECTED = "aerobust_collected"
 _OFF = "a robustness contract: runs with --aerobust (or aerobust = true in the ini file)"
+_UNCHECKED = (
+    "@robust works on test functions and on methods of plain classes, but this is a {kind} (a "
+    "method of a unittest.TestCase?), whose contract nobody would check; move it into a plain "
+    "function"
+)
+_ADDED_LATE = (
+    "a mark robust was added while the test ran, too late to be checked; decorate the test with "
+    "@robust(...), or use pytest.param(..., marks=robust(...))"
+)
 _NOTHING = (
     "aerobust: no robustness contract was collected, so nothing was proved. "
     "Mark tests with @robust(...), or run without --aerobust"
@@ -28,6 +39,7 @@ _NOTHING = (
 _settings: pytest.StashKey[Settings] = pytest.StashKey()
 _session: "pytest.StashKey[Session]" = pytest.StashKey()
 _recorder: "pytest.StashKey[Recorder]" = pytest.StashKey()
+_marks_collected: pytest.StashKey[int] = pytest.StashKey()
 _judged: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
 
 
@@ -46,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(config.stash[_recorder], "aerobust-recorder")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marks = [*metafunc.definition.iter_markers("robust")]
     if not marks:
@@ -56,8 +69,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         found = [case for mark in reversed(marks) for case in cases(*mark.args, **mark.kwargs)]
         contracts = [settings.settle(case.contract) for case in found]
     except ContractError as error:
-        raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from error
-    _parametrize_by_fixtures(metafunc, contracts)
+        pytest.fail(f"{metafunc.definition.nodeid}: {error}", pytrace=False)
+    _request_fixtures(metafunc, contracts)
     metafunc.fixturenames.append(_CASE)
     parameters = [
         pytest.param(contract, marks=case.marks, id=name)
@@ -76,43 +89,53 @@ def _unique(ids: list[str]) -> list[str]:
     ]
 
 
-def _parametrize_by_fixtures(metafunc: pytest.Metafunc, contracts: list[Contract]) -> None:
-    """Give the test the parameters of the fixtures that its contracts name.
+def _request_fixtures(metafunc: pytest.Metafunc, contracts: list[Contract]) -> None:
+    """Let the test be multiplied by whatever the fixtures of its contracts are parametrized by.
 
-    The fixtures are requested while the test runs, where pytest no longer multiplies tests by
-    a fixture's own `params`.
+    They are requested while the test runs; to be parametrized, by their own `params` or by a
+    mark of the test, pytest must know them while it collects.
     """
     manager = metafunc.definition.session._fixturemanager
-    for name in dict.fromkeys(name for contract in contracts for name in _fixtures(contract)):
-        definitions = manager.getfixturedefs(name, metafunc.definition) or ()
-        params = definitions[-1].params if definitions else None
-        if params is not None and name not in metafunc.fixturenames:
+    waiting = [name for contract in contracts for name in _fixtures(contract)]
+    while waiting:
+        name = waiting.pop()
+        definitions = manager.getfixturedefs(name, metafunc.definition)
+        if definitions and name not in metafunc.fixturenames:
             metafunc.fixturenames.append(name)
-            metafunc.parametrize(
-                name, params, indirect=True, scope=definitions[-1].scope, ids=definitions[-1].ids
-            )
+            metafunc._arg2fixturedefs[name] = definitions
+            waiting.extend(definitions[-1].argnames)
 
 
 def _fixtures(contract: Contract) -> list[str]:
-    return [name for name in (contract.model, contract.data, contract.filter) if name]
+    own = (contract.model, contract.data, contract.filter)
+    return [name for name in (*own, "aerobust_bounds", "aerobust_unfiltered_model") if name]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    marked = [item for item in items if item.get_closest_marker("robust")]
+    marked = [item for item in items if _marks(item)]
     for item in marked:
-        if not _carries_contract(item):
-            raise pytest.UsageError(
-                f"{item.nodeid}: @robust works on test functions and on methods of plain classes, "
-                f"but this is a {type(item).__name__} (of a unittest.TestCase?), which would pass "
-                "unchecked; move it into a plain function"
-            )
-        # pytest has pruned the name again: no argument of the function asks for it.
-        cast("pytest.Function", item).fixturenames.append(_CASE)
-    config.stash[_recorder].collected = len(marked)
-    if not config.stash[_settings].enabled:
-        for item in marked:
+        item.stash[_marks_collected] = _marks(item)
+        if _carries_contract(item):
+            # pytest has pruned the name again: no argument of the function asks for it.
+            cast("pytest.Function", item).fixturenames.append(_CASE)
+        if not config.stash[_settings].enabled:
             item.add_marker(pytest.mark.skip(reason=_OFF))
+    config.stash[_recorder].collected = len(marked)
+
+
+def _marks(item: pytest.Item) -> int:
+    """How many contracts' marks an item has; a doctest only inherits those of its module."""
+    if isinstance(item, pytest.DoctestItem):
+        return 0
+    return sum(1 for _ in item.iter_markers("robust"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """A mark that can't be checked is an error, never a silent pass."""
+    if _marks(item) and not _carries_contract(item):
+        pytest.fail(_UNCHECKED.format(kind=type(item).__name__), pytrace=False)
 
 
 def _carries_contract(item: pytest.Item) -> bool:
@@ -123,13 +146,22 @@ def _carries_contract(item: pytest.Item) -> bool:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """The body first, the check after it, both in the call phase."""
     result = yield
+    if _marks(pyfuncitem) != pyfuncitem.stash.get(_marks_collected, 0):
+        pytest.fail(_ADDED_LATE, pytrace=False)
     if _carries_contract(pyfuncitem):
         # A missing case is a KeyError on purpose: an unchecked contract must not pass.
         judged = cast("Robustness", pyfuncitem.funcargs[_CASE]).check()
         pyfuncitem.stash[_judged] = judged.to_dict()
         pyfuncitem.user_properties.extend(judged.properties())
-        judged.enforce(pyfuncitem.nodeid)
+        judged.enforce(_rerun(pyfuncitem))
     return result
+
+
+def _rerun(item: pytest.Item) -> str:
+    """The command for this test from the folder in which pytest was started."""
+    _, _, rest = item.nodeid.partition("::")
+    file = os.path.relpath(item.path, item.config.invocation_params.dir)
+    return f"pytest {shlex.quote(f'{file}::{rest}')} {item.config.stash[_settings].flags}"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -159,12 +191,21 @@ def _without_own_frames(excinfo: pytest.ExceptionInfo[Any], config: pytest.Confi
     )
 
 
+# An interrupted or broken run has its own words; only a sound one may have proved nothing.
+_NOT_BROKEN = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
+
+
 class Recorder:
     """Gathers results where they arrive: in the process that the user sees."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._reports: list[pytest.TestReport] = []
+        self._nothing = False
         self.collected = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -181,11 +222,11 @@ class Recorder:
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
             output[_COLLECTED] = self.collected
-        elif self.proved_nothing and session.exitstatus == pytest.ExitCode.OK:
+        elif session.exitstatus in _NOT_BROKEN and self._proves_nothing():
+            self._nothing = True
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    @property
-    def proved_nothing(self) -> bool:
+    def _proves_nothing(self) -> bool:
         """Whether contracts were asked for, and the whole suite holds none."""
         return (
             self._config.stash[_settings].enabled
@@ -197,7 +238,7 @@ class Recorder:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._config.option.no_summary:
             return
-        if self.proved_nothing:
+        if self._nothing:
             terminalreporter.write_line(_NOTHING, red=True, bold=True)
         summarise(terminalreporter, self._reports)
 

@@ -22,11 +22,11 @@ from pytest_aerobust.catalogue import Norm, Threat
 from pytest_aerobust.choice import chosen
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError, FloorBroken, Inconclusive
-from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.evaluation import Measurement, Need, measure
 from pytest_aerobust.evidence.sanity import vacuous_notes
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.settings import Settings
-from pytest_aerobust.subjects.data import read_samples
+from pytest_aerobust.subjects.data import Pairs, read_samples
 from pytest_aerobust.subjects.subject import Subject, build_subject
 from pytest_aerobust.varying import Boundary, find_boundary
 from pytest_aerobust.verdict import Verdict, explain, headline, judge
@@ -57,24 +57,27 @@ class Judged:
     verdict: Verdict
     boundary: Boundary | None = None
 
-    def enforce(self, test: str) -> None:
+    def enforce(self, rerun: str) -> None:
         """Raise what the verdict means for a test, with the words that a person needs.
+
+        Args:
+            rerun: The command that runs the test again.
 
         Raises:
             FloorBroken: A floor does not hold.
             Inconclusive: The floors hold, the evidence is void.
         """
         if self.verdict.outcome == "failed":
-            raise FloorBroken(self._words(test), pytrace=False)
+            raise FloorBroken(self._words(rerun), pytrace=False)
         if self.verdict.outcome == "inconclusive":
-            raise Inconclusive(self._words(test), pytrace=False)
+            raise Inconclusive(self._words(rerun), pytrace=False)
 
-    def _words(self, test: str) -> str:
+    def _words(self, rerun: str) -> str:
         lines = [explain(self.verdict, self.evaluation)]
         if self.boundary is not None and self.boundary.failing is not None:
             lines.append(_boundary_words(self.boundary))
         full = "" if self.evaluation.complete else " --aerobust-full"
-        lines.append(f"run again: pytest '{test}' --aerobust{full}")
+        lines.append(f"run again: {rerun}{full}")
         return "\n  ".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +132,7 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._read: dict[int, tuple[Any, tuple[Any, Any]]] = {}
+        self._read: dict[int, tuple[Any, Pairs]] = {}
         if settings.workers > 1:
             torch.set_num_threads(max(1, _cores() // settings.workers))
 
@@ -163,12 +166,19 @@ class Session:
             )
         return Robustness(contract, subject, self.settings, test)
 
-    def _samples(self, data: Any) -> tuple[Any, Any]:
+    def _samples(self, data: Any) -> Pairs:
         """The data as a pair; a loader is read once a session, not once a test."""
         if id(data) not in self._read:
             # The object is kept beside its samples: an id is unique only while it lives.
             self._read[id(data)] = (data, read_samples(data))
         return self._read[id(data)][1]
+
+
+def needed(verdict: Verdict) -> Need:
+    """What a measurement still has to give before this verdict stands."""
+    if verdict.outcome == "undecided":
+        return Need.ATTACK
+    return Need.NOTHING if verdict.outcome == "failed" else Need.EVIDENCE
 
 
 def _cores() -> int:
@@ -208,6 +218,11 @@ class Robustness:
                 f"robustness({asked:g}): this contract's only budget is {budgets:g}; let it "
                 "vary with eps=epsilons(...)"
             )
+        if isinstance(budgets, Epsilons) and not budgets.low <= asked <= budgets.high:
+            raise ContractError(
+                f"robustness({asked:g}): this contract's budgets lie in {budgets}; widen "
+                "eps=epsilons(...)"
+            )
         return self._evaluation(asked, full=True)
 
     def check(self) -> Judged:
@@ -215,11 +230,17 @@ class Robustness:
         budgets = self._contract.eps
         if not isinstance(budgets, Epsilons):
             return self._judged(budgets)
-        boundary = find_boundary(budgets, self._holds, self._draw_seed())
-        decisive = budgets.high if boundary.failing is None else boundary.failing
-        return replace(self._judged(decisive), boundary=boundary)
+        boundary = find_boundary(budgets, self._withstands, self._draw_seed())
+        if boundary.failing is not None:
+            return replace(self._judged(boundary.failing), boundary=boundary)
+        # A proof beats a doubt: only where nothing fails, void evidence at any budget counts.
+        doubtful = [eps for eps in self._measured if not self._passes(eps)]
+        return replace(self._judged(max(doubtful, default=budgets.high)), boundary=boundary)
 
-    def _holds(self, eps: float) -> bool:
+    def _withstands(self, eps: float) -> bool:
+        return self._judged(eps).verdict.outcome != "failed"
+
+    def _passes(self, eps: float) -> bool:
         return self._judged(eps).verdict.outcome == "passed"
 
     def _judged(self, eps: float) -> Judged:
@@ -237,14 +258,14 @@ class Robustness:
         measurement = Measurement(
             contract.attack,
             eps,
-            contract.threat or contract.attack.spec.threats[0],
+            contract.threat_under(self._settings.threat, self._subject.filter is not None),
             contract.target,
             self._costs.seed or 0,
         )
         evaluation = measure(
             self._subject,
             measurement,
-            enough=lambda e: not full and judge(floors, e).outcome != "undecided",
+            need=lambda e: Need.ATTACK if full else needed(judge(floors, e)),
             device=self._costs.device,
         )
         notes = vacuous_notes(floors, self._subject.samples.labels)
@@ -308,6 +329,7 @@ def evaluate(
     choice = chosen(attack, norm, steps, attack_args)
     settled = checked_threat(threat) or choice.spec.threats[0]
     wanted = checked_target(target)
+    drawn = checked_count("seed", seed, least=0) or 0
     Contract(
         choice, checked_eps(eps), settled, wanted, filter=None if filter is None else "filter"
     ).check()
@@ -320,6 +342,6 @@ def evaluate(
         mean=checked_statistics("mean", mean),
         std=checked_statistics("std", std, positive=True),
         samples=checked_count("samples", samples, least=1),
-        seed=checked_count("seed", seed, least=0) or 0,
+        seed=drawn,
     )
-    return measure(subject, Measurement(choice, float(eps), settled, wanted, seed), device=device)
+    return measure(subject, Measurement(choice, float(eps), settled, wanted, drawn), device=device)

@@ -65,8 +65,17 @@ class Settings:
         return self.command_line.or_else(mark).or_else(self.ini).or_else(DEFAULT_COSTS)
 
     def settle(self, contract: Contract) -> Contract:
-        """The contract with the options' demands where the mark states none."""
-        return contract.settled(self.threat, self.floors)
+        """The contract with the options' floors where the mark states none."""
+        return contract.settled(self.floors)
+
+    @property
+    def flags(self) -> str:
+        """What a command line must repeat to run a contract under the same options."""
+        told = {f.name: getattr(self.command_line, f.name) for f in fields(Costs)}
+        return " ".join(
+            ["--aerobust"]
+            + [f"--aerobust-{name}={value}" for name, value in told.items() if value is not None]
+        )
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -134,20 +143,27 @@ def read_settings(config: pytest.Config) -> Settings:
 def _read(config: pytest.Config) -> Settings:
     switched = config.getoption("aerobust")
     return Settings(
-        enabled=bool(config.getini("aerobust") if switched is None else switched),
+        enabled=bool(_ini(config, "aerobust") if switched is None else switched),
         full=config.getoption("aerobust_full"),
         command_line=_costs(
             {name: config.getoption(f"aerobust_{name}") for name in ("samples", "seed", "device")}
         ),
         ini=_costs(
-            {name: config.getini(f"aerobust_{name}") for name in ("samples", "seed", "device")}
+            {name: _ini(config, f"aerobust_{name}") for name in ("samples", "seed", "device")}
         ),
-        threat=checked_threat(config.getini("aerobust_threat")),
+        threat=checked_threat(_ini(config, "aerobust_threat")),
         floors=Floors(
-            **{name: checked_floor(name, config.getini(f"aerobust_{name}")) for name in INI_FLOORS}
+            **{name: checked_floor(name, _ini(config, f"aerobust_{name}")) for name in INI_FLOORS}
         ),
         workers=getattr(config, "workerinput", {}).get("workercount", 1),
     )
+
+
+def _ini(config: pytest.Config, key: str) -> Any:
+    try:
+        return config.getini(key)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        raise ContractError(f"ini key {key}: {error}") from error
 
 
 def _costs(given: Mapping[str, Any]) -> Costs:

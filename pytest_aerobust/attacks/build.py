@@ -23,14 +23,14 @@ def build_attack(choice: AttackChoice, bounds: Bounds) -> Search:
             f"({bounds[0]:g}, {bounds[1]:g}): scale the data, or choose BoundaryAttack"
         )
     attack = choice.ready if choice.ready is not None else _constructed(choice)
-    return attack if hasattr(attack, "search") else StockAttack(attack, choice.norm)
+    return attack if hasattr(attack, "search") else StockAttack(attack, choice)
 
 
 def _constructed(choice: AttackChoice) -> Any:
     module, _, name = choice.spec.classes[choice.norm].rpartition(".")
     arguments = dict(choice.arguments)
     if "constraint" in choice.spec.arguments:
-        arguments.setdefault("constraint", choice.norm)
+        arguments["constraint"] = choice.norm
     try:
         return getattr(import_module(module), name)(**arguments)
     except ImportError as error:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from pytest_aerobust.arguments import Bounds
 
@@ -72,6 +73,17 @@ class Search(Protocol):
 
     def search(self, problem: Problem, watcher: Watcher) -> list[Tensor]:
         """Where the search ended: candidates for every sample, each tensor ``(n, ...)``."""
+
+
+def loss_gradients(problem: Problem) -> Tensor:
+    """Gradients ``(n, ...)`` of the cross entropy at the inputs themselves.
+
+    Raises:
+        ModelError: The attacked side is not differentiable.
+    """
+    inputs = problem.inputs.detach().requires_grad_()
+    loss = cross_entropy(problem.ask(inputs), problem.labels, reduction="sum")
+    return problem.gradient(loss, inputs)
 
 
 def public_settings(attack: object) -> dict[str, str]:

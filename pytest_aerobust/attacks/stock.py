@@ -1,5 +1,6 @@
 """Any attack of Foolbox as it is, in blocks that draw the same numbers in every run."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,10 +9,12 @@ import numpy as np
 import torch
 from foolbox import Misclassification, PyTorchModel, TargetedMisclassification
 from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
+from foolbox.attacks.gradient_descent_base import BaseGradientDescent
 from torch import Tensor, nn
 
-from pytest_aerobust.attacks.search import Problem, Watcher, public_settings
+from pytest_aerobust.attacks.search import Problem, Watcher, loss_gradients, public_settings
 from pytest_aerobust.catalogue import Norm
+from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import AerobustError, AttackError
 from pytest_aerobust.subjects.state import seed_globals
 
@@ -25,8 +28,9 @@ class StockAttack:
 
     block = 64
 
-    def __init__(self, attack: Any, norm: Norm) -> None:
-        self._attack, self._norm = attack, norm
+    def __init__(self, attack: Any, choice: AttackChoice) -> None:
+        self._attack, self._norm = attack, choice.norm
+        self._needs_gradients = choice.spec.access == "gradient"
 
     @property
     def strength(self) -> Mapping[str, str]:
@@ -34,60 +38,103 @@ class StockAttack:
         return public_settings(self._attack)
 
     def travel(self, eps: float) -> float | None:
-        """Foolbox's step sizes mean something else in every class."""
-        return None
+        """Known for descents with a step size of their own; elsewhere a step means many things."""
+        if not isinstance(self._attack, BaseGradientDescent):
+            return None
+        absolute = self._attack.abs_stepsize
+        size = self._attack.rel_stepsize if absolute is None else absolute / eps
+        return float(self._attack.steps * size)
 
     def search(self, problem: Problem, watcher: Watcher) -> list[Tensor]:
         """The attack's own candidates and the same clipped to the ball.
 
         Raises:
-            AttackError: Foolbox raised; its bare assertions carry no message.
+            ModelError: The attack needs gradients, and the attacked side has none.
+            AttackError: Foolbox raised on every sample of a block.
         """
+        rows = torch.arange(len(problem.inputs), device=problem.inputs.device)
+        if self._needs_gradients:
+            watcher.saw_gradients(rows, loss_gradients(problem))
         numbers = problem.places // self.block
         found = [self._block(problem, numbers == number) for number in np.unique(numbers)]
-        raw, clipped = (torch.cat(parts) for parts in zip(*found, strict=True))
-        rows = torch.arange(len(raw), device=raw.device)
+        raw = torch.cat(found)
+        clipped = _into_ball(raw, problem, self._norm)
         left = rows[~watcher.retired(rows, raw, None)]
         watcher.retired(left, clipped[left], None)
         return [raw, clipped]
 
-    def _block(self, problem: Problem, members: np.ndarray) -> tuple[Tensor, Tensor]:
-        rows = torch.from_numpy(np.flatnonzero(members)).to(problem.inputs.device)
-        block = replace(
-            problem,
-            inputs=problem.inputs[rows],
-            labels=problem.labels[rows],
-            places=problem.places[members],
-            samples=problem.samples[members],
-        )
-        seed_globals(_block_seed(problem.seed, int(block.places[0]) // self.block))
-        try:
-            return self._run(block)
-        except AerobustError:
-            raise
-        except Exception as cause:
-            raise AttackError(
-                f"{type(self._attack).__name__} broke down with {type(cause).__name__}: "
-                f"{cause or 'a bare assertion'}. This says nothing about the model; try other "
-                "attack_args or another attack"
-            ) from cause
+    def _block(self, problem: Problem, members: np.ndarray) -> Tensor:
+        """Candidates for one block; sample by sample where Foolbox gives up on the whole.
 
-    def _run(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        A single sample for which it finds no starting point ends the whole batch.
+        """
+        block = _part(problem, members)
+        seed = _block_seed(problem.seed, int(block.places[0]) // self.block)
+        try:
+            return self._candidates(block, seed)
+        except AttackError as error:
+            return self._one_by_one(block, seed, error)
+
+    def _one_by_one(self, block: Problem, seed: int, error: AttackError) -> Tensor:
+        found, failed = [], 0
+        for place in block.places:
+            single = _part(block, block.places == place)
+            try:
+                found.append(self._candidates(single, seed))
+            except AttackError:
+                found.append(single.inputs)
+                failed += 1
+        if failed == len(found):
+            raise error
+        return torch.cat(found)
+
+    def _candidates(self, problem: Problem, seed: int) -> Tensor:
+        seed_globals(seed)
+        with warnings.catch_warnings():
+            # Under -W error a remark of Foolbox would end the search.
+            warnings.filterwarnings("default", module="foolbox")
+            try:
+                candidates = self._run(problem)
+                return candidates.detach().to(problem.inputs).reshape_as(problem.inputs)
+            except AerobustError:
+                raise
+            except Exception as cause:
+                raise AttackError(
+                    f"{type(self._attack).__name__} broke down with {type(cause).__name__}: "
+                    f"{str(cause) or 'a bare assertion'}. This says nothing about the model; try "
+                    "other attack_args or another attack"
+                ) from cause
+
+    def _run(self, problem: Problem) -> Tensor:
+        # Foolbox asserts bounds exactly, so they must be numbers that the inputs can take.
+        low, high = problem.inputs.new_tensor(problem.bounds).tolist()
         model = PyTorchModel(
-            _Asked(problem).eval(), bounds=problem.bounds, device=problem.inputs.device
+            _Asked(problem).eval(), bounds=(low, high), device=problem.inputs.device
         )
         goal = (
             Misclassification(problem.labels)
             if problem.target is None
             else TargetedMisclassification(torch.full_like(problem.labels, problem.target))
         )
+        found: Tensor
         if isinstance(self._attack, FixedEpsilonAttack):
-            raw = self._attack.run(model, problem.inputs, goal, epsilon=problem.eps)
+            found = self._attack.run(model, problem.inputs, goal, epsilon=problem.eps)
         elif isinstance(self._attack, MinimizationAttack):
-            raw = self._attack.run(model, problem.inputs, goal, early_stop=problem.eps)
+            found = self._attack.run(model, problem.inputs, goal, early_stop=problem.eps)
         else:
-            raw, _, _ = self._attack(model, problem.inputs, goal, epsilons=problem.eps)
-        return raw.detach(), _into_ball(raw.detach(), problem, self._norm)
+            found, _, _ = self._attack(model, problem.inputs, goal, epsilons=problem.eps)
+        return found
+
+
+def _part(problem: Problem, members: np.ndarray) -> Problem:
+    rows = torch.from_numpy(np.flatnonzero(members)).to(problem.inputs.device)
+    return replace(
+        problem,
+        inputs=problem.inputs[rows],
+        labels=problem.labels[rows],
+        places=problem.places[members],
+        samples=problem.samples[members],
+    )
 
 
 class _Asked(nn.Module):

@@ -1,11 +1,15 @@
 """What guards a pass: findings about the run, and notes on settings that prove little."""
 
+from fractions import Fraction
+from math import sqrt
+
 from torch import Tensor
 
-from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.contract import Floors
 from pytest_aerobust.errors import ContractError, DataError, ModelError
+from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.results import Evidence
+from pytest_aerobust.subjects.data import Samples
 
 # Above this share of samples without a gradient, a gradient attack proves nothing.
 # (Croce & Hein 2020 and Pintor et al. 2022 flag any; one in a hundred may saturate in float32.)
@@ -16,7 +20,7 @@ _SHORT_TRAVEL = 1.0
 _TINY_BUDGET = 1e-3
 
 
-def check_classes(logits: Tensor, labels: Tensor, target: int | None, name: str) -> None:
+def check_classes(logits: Tensor, samples: Samples, target: int | None, name: str) -> None:
     """Refuse labels, targets and answers that no verdict can rest on.
 
     Raises:
@@ -24,12 +28,13 @@ def check_classes(logits: Tensor, labels: Tensor, target: int | None, name: str)
         ContractError: A target that the model has no logit for.
         ModelError: The same class for every input.
     """
-    classes = logits.shape[1]
+    classes, labels = logits.shape[1], samples.labels
     if labels.max() >= classes:
         index = int((labels >= classes).nonzero()[0])
         raise DataError(
-            f"labels[{index}] is {labels[index].item()}, but the model has {classes} classes "
-            f"(logits of shape (N, {classes})): expected labels from 0 to {classes - 1}"
+            f"labels[{samples.ids[index].item()}] is {labels[index].item()}, but the model has "
+            f"{classes} classes (logits of shape (N, {classes})): expected labels from 0 to "
+            f"{classes - 1}"
         )
     if target is not None and target >= classes:
         raise ContractError(
@@ -50,13 +55,13 @@ def check_classes(logits: Tensor, labels: Tensor, target: int | None, name: str)
 
 def clean_evidence(right: Tensor, labels: Tensor, arm: str) -> list[Evidence]:
     """Void where the clean accuracy is no better than naming the commonest class."""
-    clean = right.double().mean().item()
-    majority = labels.bincount().max().item() / len(labels)
+    clean, majority = int(right.sum()), int(labels.bincount().max())
     if clean > majority:
         return []
     words = "below" if clean < majority else "at"
     text = (
-        f"clean accuracy {clean:.2f} is {words} chance (the commonest class has {majority:.2f}): "
+        f"clean accuracy {clean / len(labels):.2f} is {words} chance (the commonest class has "
+        f"{majority / len(labels):.2f}): "
         "are the labels in the order of the inputs, and the weights loaded?"
     )
     return [Evidence("clean accuracy", arm, True, text)]
@@ -89,9 +94,40 @@ class GradientTally:
         return [Evidence("gradients", arm, True, text)]
 
 
-def setting_notes(attack: str, eps: float, travel: float | None, bounds: Bounds) -> tuple[str, ...]:
-    """What a reader should know about a budget and the strength of an attack."""
-    span = bounds[1] - bounds[0]
+class CandidateTally:
+    """Counts candidates that an attack handed in without having found a number."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._broken = 0
+
+    def add(self, candidates: Tensor) -> None:
+        """Count candidates ``(n, ...)`` that claim to be adversarial examples."""
+        self._seen += len(candidates)
+        self._broken += int((~candidates.flatten(1).isfinite()).any(dim=1).sum())
+
+    def evidence(self, attack: str, arm: str) -> list[Evidence]:
+        """Void where too many samples were answered with NaN or infinity."""
+        if not self._seen or self._broken <= _BLIND_SHARE * self._seen:
+            return []
+        text = (
+            f"{self._broken / self._seen:.0%} of the candidates of {attack} are NaN or infinite, "
+            "so it tried nothing on those samples; choose another attack"
+        )
+        return [Evidence("candidates", arm, True, text)]
+
+
+def setting_notes(attack: str, ball: Ball, size: int, travel: float | None) -> tuple[str, ...]:
+    """What a reader should know about a budget and the strength of an attack.
+
+    Args:
+        attack: Its name.
+        ball: Norm, budget and bounds.
+        size: Numbers in one input.
+        travel: How far all steps move, in multiples of eps; None where unknown.
+    """
+    eps, span = ball.eps, ball.bounds[1] - ball.bounds[0]
+    diameter = {"linf": span, "l2": span * sqrt(size), "l1": span * size, "l0": size}[ball.norm]
     notes = []
     if eps == 0:
         notes.append("eps=0 leaves the attacker nothing: the accuracies are the clean ones")
@@ -100,8 +136,11 @@ def setting_notes(attack: str, eps: float, travel: float | None, bounds: Bounds)
             f"eps={eps:g} is under a thousandth of the bounds' span {span:g}: is it in the units "
             "of the data?"
         )
-    if eps > span:
-        notes.append(f"eps={eps:g} is larger than the bounds' span {span:g}")
+    if eps > diameter:
+        notes.append(
+            f"eps={eps:g} is larger than the bounds' span {diameter:g} ({ball.norm}): the attacker "
+            "may replace the whole input"
+        )
     if travel is not None and travel < _SHORT_TRAVEL:
         notes.append(
             f"weak attack: all steps of {attack} together move {travel:.2f} eps; take more "
@@ -112,12 +151,22 @@ def setting_notes(attack: str, eps: float, travel: float | None, bounds: Bounds)
 
 def vacuous_notes(floors: Floors, labels: Tensor) -> tuple[str, ...]:
     """Floors that a classifier without any skill holds."""
-    majority = labels.bincount().max().item() / len(labels)
+    majority = Fraction(int(labels.bincount().max()), len(labels))
+    unskilled = {
+        "min_acc": majority,
+        "min_clean_acc": majority,
+        "max_drop": Fraction(1),
+        "max_target_hits": Fraction(1),
+        "min_gain": Fraction(-1),
+    }
+    reasons = {
+        "min_acc": f"always answering the commonest class gives {float(majority):.2f}",
+        "min_clean_acc": f"always answering the commonest class gives {float(majority):.2f}",
+    }
     return tuple(
-        f"{name}={float(floor):g} is vacuous: always answering the commonest class gives "
-        f"{majority:.2f}"
+        f"{name}={float(floor):g} is vacuous: {reasons.get(name, 'nothing can break it')}"
         for name, floor in floors
-        if name in ("min_acc", "min_clean_acc") and floor <= majority
+        if (floor <= unskilled[name] if name.startswith("min") else floor >= unskilled[name])
     )
 
 

@@ -32,7 +32,7 @@ def summarise(terminal: pytest.TerminalReporter, reports: Sequence[Any]) -> None
     short = _short_names([report.nodeid for report in ranked])
     rows = [_row(report, name) for report, name in zip(ranked, short, strict=True)]
     widths = {c: max(len(c), *(len(row[c]) for row in rows)) for c in _COLUMNS}
-    terminal.section("robustness contracts")
+    terminal.write_sep("=", "robustness contracts")
     terminal.write_line(_aligned({c: c for c in _COLUMNS}, widths))
     for report, row in zip(ranked, rows, strict=True):
         terminal.write_line(_aligned(row, widths), **{_COLOURS[_rank(report)]: True})
@@ -43,7 +43,8 @@ def _rank(report: Any) -> str:
     verdict: str = report.aerobust["verdict"]
     if verdict != "passed" and hasattr(report, "wasxfail"):
         return "expected"
-    return verdict
+    # A strict xfail that passes is a failure of its test.
+    return "failed" if report.failed and verdict == "passed" else verdict
 
 
 def _row(report: Any, name: str) -> dict[str, str]:
@@ -51,7 +52,9 @@ def _row(report: Any, name: str) -> dict[str, str]:
     evaluation = Evaluation.from_dict(result["evaluation"])
     floors = (f"{floor} {value:g}" for floor, value in result["floors"].items())
     filtered = "-" if evaluation.filtered is None else _accuracy(evaluation.filtered)
-    verdict = result["verdict"] + (" (xfail)" if _rank(report) == "expected" else "")
+    remark = {("expected", False): " (xfail)", ("failed", True): " (xpass)"}
+    verdict = result["verdict"]
+    verdict += remark.get((_rank(report), verdict == "passed"), "")
     return {
         "test": name,
         "attack": evaluation.attack,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.errors import DataError
+from pytest_aerobust.subjects.state import isolated
 
 # Values outside the bounds by less than this share of their span are rounding: clipped.
 _ROUNDING = 1e-6
@@ -38,28 +39,69 @@ class Samples:
         return len(self.labels)
 
 
-def read_samples(data: Any) -> tuple[Any, Any]:
+class Pairs(NamedTuple):
+    """Inputs and labels as they came, unchecked, and what a reader should know of them."""
+
+    inputs: Any
+    labels: Any
+    notes: tuple[str, ...] = ()
+
+
+def read_samples(data: Any) -> Pairs:
     """Inputs and labels of a pair, a Dataset, a DataLoader or a LightningDataModule.
 
-    A data module is asked for its test set.
+    A data module is asked for its test set. A loader that shuffles does so in the same order in
+    every run, and the global random state is left as it was.
 
     Raises:
-        DataError: The data is none of these, or does not hold pairs.
+        DataError: The data is none of these, does not hold pairs, or breaks down.
     """
+    with isolated(0):
+        try:
+            return _read(data)
+        except DataError:
+            raise
+        except Exception as cause:
+            raise DataError(
+                f"data ({type(data).__name__}) raised {type(cause).__name__} while it was read: "
+                f"{cause}. Expected pairs (input, label) of one shape"
+            ) from cause
+
+
+def _read(data: Any) -> Pairs:
     if hasattr(data, "test_dataloader"):
         data.prepare_data()
         data.setup("test")
-        data = data.test_dataloader()
+        data = _single_loader(data.test_dataloader())
     if isinstance(data, Dataset):
         data = DataLoader(data, batch_size=256)
     if isinstance(data, DataLoader):
-        return _concatenated(data)
+        inputs, labels = _concatenated(data)
+        return Pairs(inputs, labels, _loader_notes(data))
     if isinstance(data, tuple | list) and len(data) == 2:
-        return data[0], data[1]
+        return Pairs(*data)
     raise DataError(
         f"data is a {type(data).__name__}: expected (inputs, labels), a torch Dataset, a "
         "DataLoader or a LightningDataModule"
     )
+
+
+def _single_loader(loaders: Any) -> Any:
+    if isinstance(loaders, DataLoader):
+        return loaders
+    count = len(loaders) if isinstance(loaders, tuple | list) else 0
+    if count == 1:
+        return loaders[0]
+    raise DataError(
+        f"test_dataloader() gives {count or type(loaders).__name__} loaders: expected one; give "
+        "the one that is meant, as data"
+    )
+
+
+def _loader_notes(loader: DataLoader[Any]) -> tuple[str, ...]:
+    if not loader.drop_last:
+        return ()
+    return ("the DataLoader has drop_last=True: an incomplete last batch was left out",)
 
 
 def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
@@ -69,28 +111,35 @@ def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
             raise DataError(
                 f"data gives a {type(batch).__name__} a batch: expected pairs (inputs, labels)"
             )
-        inputs.append(torch.as_tensor(batch[0]))
-        labels.append(torch.as_tensor(batch[1]))
+        inputs.append(_as_tensor("inputs", batch[0]))
+        labels.append(_as_tensor("labels", batch[1]))
     if not inputs:
         raise DataError("data holds 0 samples: expected at least one")
+    shapes = {tuple(part.shape[1:]) for part in inputs}
+    if len(shapes) > 1:
+        raise DataError(
+            f"inputs come in several shapes, {' and '.join(map(str, sorted(shapes)))}: expected "
+            "one shape for all samples"
+        )
     return torch.cat(inputs), torch.cat(labels)
 
 
-def check_samples(data: tuple[Any, Any], bounds: Bounds) -> Samples:
+def check_samples(data: tuple[Any, ...], bounds: Bounds) -> Samples:
     """Inputs and labels as tensors that an evaluation can trust.
 
     Args:
-        data: Inputs ``(N, ...)`` and labels ``(N,)`` or one-hot ``(N, K)``: tensors, arrays
-            or lists.
+        data: Inputs ``(N, ...)`` and labels ``(N,)`` or one-hot ``(N, K)``, tensors, arrays or
+            lists; :class:`Pairs` or a plain pair.
         bounds: Smallest and largest value of an input.
 
     Raises:
         DataError: With what came, what was expected and the next step.
     """
-    labels = _checked_labels(data[1])
-    inputs = _checked_inputs(data[0], len(labels))
+    pairs = Pairs(*data)
+    labels = _checked_labels(pairs.labels)
+    inputs = _checked_inputs(pairs.inputs, len(labels))
     inputs, notes = _within(inputs, bounds)
-    return Samples(inputs, labels, torch.arange(len(labels)), tuple(notes))
+    return Samples(inputs, labels, torch.arange(len(labels)), (*pairs.notes, *notes))
 
 
 def _as_tensor(name: str, value: Any) -> Tensor:
@@ -99,6 +148,8 @@ def _as_tensor(name: str, value: Any) -> Tensor:
         return value.detach().clone() if value.is_inference() else value.detach()
     try:
         array = np.ascontiguousarray(value)
+        if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+            array = array.astype(np.int64)  # torch can hold these types, but not compute in them
         return torch.from_numpy(array if array.flags.writeable else array.copy())
     except (TypeError, ValueError) as error:
         raise DataError(
@@ -112,10 +163,14 @@ def _checked_inputs(value: Any, labels: int) -> Tensor:
     if not inputs.numel():
         raise DataError(f"data holds 0 samples (inputs of shape {shape}): expected at least one")
     if inputs.ndim < 2 or len(inputs) != labels:
+        missing = inputs.ndim < 2 or labels == 1
         raise DataError(
-            f"inputs have shape {shape}, labels {labels} entries: expected inputs (N, ...) with "
-            f"N = {labels}; is the batch dimension missing?"
+            f"inputs have shape {shape}, so {shape[0]} samples, but labels have {labels} entries: "
+            f"expected inputs (N, ...) and as many labels"
+            + ("; is the batch dimension missing?" if missing else "")
         )
+    if inputs.is_complex():
+        raise DataError(f"inputs are {inputs.dtype}: expected real numbers")
     if not inputs.is_floating_point():
         low, high = inputs.min().item(), inputs.max().item()
         raise DataError(

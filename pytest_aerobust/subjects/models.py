@@ -2,10 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.errors import FilterError, ModelError
@@ -16,9 +19,11 @@ class FoolboxFront(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
+        self.training = False  # a front has no mode of its own to warn of
         self._asked = model
         # Registered, so that eval mode and frozen parameters reach the wrapped network.
         self.networks = nn.ModuleList(_networks(model))
+        self.networks.training = False
 
     def forward(self, inputs: Tensor) -> Any:
         return self._asked(inputs)
@@ -29,7 +34,11 @@ class CallableFront(nn.Module):
 
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
+        self.training = False
         self._function = function
+        # A method or a lambda around a module: eval mode must reach that module.
+        self.networks = nn.ModuleList(_modules_behind(function))
+        self.networks.training = False
 
     def forward(self, inputs: Tensor) -> Any:
         return self._function(inputs)
@@ -47,15 +56,15 @@ def model_module(model: Any, bounds: Bounds, name: str = "model") -> nn.Module:
         ModelError: It is of another kind, or was made for other bounds.
     """
     if isinstance(model, nn.Module):
-        return model
+        return _measurable(model, name, ModelError)
     if _is_foolbox_model(model):
         return _foolbox_module(model, bounds, name)
-    kind = type(model).__module__.split(".")[0]
     hint = {
         "sklearn": "scikit-learn classifiers are not supported by this version",
         "builtins": "give an instance, not a class or a string",
-        "function": "wrap a function in a torch.nn.Module",
-    }.get(kind, "")
+    }.get(type(model).__module__.split(".")[0], "")
+    if isinstance(model, FunctionType | MethodType | partial):
+        hint = "wrap a function in a torch.nn.Module whose forward calls it"
     raise ModelError(
         f"{name} is a {type(model).__module__}.{type(model).__qualname__}: expected a "
         "torch.nn.Module, a LightningModule or a foolbox.Model" + (f"; {hint}" if hint else "")
@@ -68,14 +77,33 @@ def filter_module(filter: Any) -> nn.Module | None:
     Raises:
         FilterError: It can't be called.
     """
-    if filter is None or isinstance(filter, nn.Module):
-        return filter
+    if filter is None:
+        return None
+    if isinstance(filter, nn.Module):
+        return _measurable(filter, "filter", FilterError)
     if not callable(filter):
         raise FilterError(
             f"filter is a {type(filter).__qualname__}: expected a module or a callable from "
             "inputs to inputs, or None"
         )
     return CallableFront(filter)
+
+
+def _measurable(
+    module: nn.Module, name: str, error: type[ModelError] | type[FilterError]
+) -> nn.Module:
+    """The module, unless its weights can't be used or given back as they were."""
+    weights = [*module.parameters(), *module.buffers()]
+    if any(is_lazy(weight) for weight in weights):
+        raise error(
+            f"{name} has lazy layers without weights: run it once on a batch, or load its weights"
+        )
+    if any(weight.is_inference() for weight in weights):
+        raise error(
+            f"{name} was made inside torch.inference_mode, so its weights can't take part in a "
+            "gradient: build and load it outside"
+        )
+    return module
 
 
 def _is_foolbox_model(model: Any) -> bool:
@@ -108,8 +136,15 @@ def _networks(model: Any) -> list[nn.Module]:
     inner = getattr(model, "_model", None)
     if _is_foolbox_model(inner):
         return _networks(inner)
-    cells = [cell.cell_contents for cell in getattr(inner, "__closure__", None) or ()]
-    return [cell for cell in (inner, *cells) if isinstance(cell, nn.Module)]
+    return _modules_behind(inner)
+
+
+def _modules_behind(function: Any) -> list[nn.Module]:
+    """The modules that a callable reaches: itself, its owner, or what its closure holds."""
+    function = function.func if isinstance(function, partial) else function
+    cells = (cell.cell_contents for cell in getattr(function, "__closure__", None) or ())
+    reached = (function, getattr(function, "__self__", None), *cells)
+    return [each for each in reached if isinstance(each, nn.Module)]
 
 
 def floating_dtype(module: nn.Module) -> torch.dtype:

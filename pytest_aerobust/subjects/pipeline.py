@@ -1,12 +1,12 @@
 """What is attacked and judged: a filter, a normalising front and a model in a row."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from pytest_aerobust.arguments import Statistics
-from pytest_aerobust.errors import AerobustError, FilterError, ModelError
+from pytest_aerobust.errors import AerobustError, AttackError, FilterError, ModelError
 
 
 class Normalise(nn.Module):
@@ -62,10 +62,23 @@ class Classifier:
             ModelError: The model fails, or its answer is no classification.
             FilterError: The filter fails, or changes shape or dtype.
         """
-        return self.classify(self.clean(inputs))
+        return self._logits(self.filtered(inputs), "attacked", inputs)
 
-    def clean(self, inputs: Tensor) -> Tensor:
-        """What the filter makes of inputs; the inputs themselves where there is none."""
+    def clean(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """What the filter makes of inputs nobody attacked, and their logits.
+
+        Raises:
+            ModelError, FilterError: As for a call.
+        """
+        seen = self.filtered(inputs)
+        return seen, self._logits(seen, "clean", inputs)
+
+    def filtered(self, inputs: Tensor) -> Tensor:
+        """What the filter makes of inputs; a copy of the inputs where there is none.
+
+        Modules may work in place, so neither gets the samples themselves.
+        """
+        inputs = inputs.clone()
         if self._filter is None:
             return inputs
         outputs = _asked("filter", FilterError, self._filter, inputs)
@@ -81,12 +94,35 @@ class Classifier:
             )
         return outputs
 
-    def classify(self, inputs: Tensor) -> Tensor:
-        """Logits of what the filter made."""
-        outputs: Any = inputs
+    def _logits(self, seen: Tensor, kind: str, inputs: Tensor) -> Tensor:
+        outputs: Any = seen
         for layer in self._layers:
             outputs = _asked("model", ModelError, layer, outputs)
-        return _checked_logits(outputs, len(inputs))
+        _check_logits(outputs, len(seen))
+        if not outputs.isfinite().all():
+            self._blame(outputs, seen, kind, inputs)
+        logits: Tensor = outputs
+        return logits
+
+    def _blame(self, outputs: Tensor, seen: Tensor, kind: str, inputs: Tensor) -> NoReturn:
+        """Say who brought the first NaN or infinity."""
+        if not inputs.isfinite().all():
+            raise AttackError(
+                "the attack asked with inputs that are NaN or infinite (a division by a vanished "
+                "gradient?): this says nothing about the model; choose another attack"
+            )
+        if not seen.isfinite().all():
+            bad = int((~seen.flatten(1).isfinite()).any(dim=1).sum())
+            raise FilterError(
+                f"filter answers with NaN or infinity for {bad} of {len(seen)} {kind} inputs "
+                "inside the bounds: look for an overflow or a division by 0 in it"
+            )
+        bad = int((~outputs.isfinite()).any(dim=1).sum())
+        raise ModelError(
+            f"model's logits are NaN or infinite for {bad} of {len(seen)} inputs ({kind}, inside "
+            "the bounds): no answer can be judged. Look for an overflow, a logarithm of 0 or a "
+            "division by 0"
+        )
 
     def gradient(self, loss: Tensor, inputs: Tensor) -> Tensor:
         """Gradient of a loss of this side's logits with respect to its inputs.
@@ -96,7 +132,12 @@ class Classifier:
         """
         gradient = None
         if loss.requires_grad:
-            (gradient,) = torch.autograd.grad(loss, inputs, allow_unused=True)
+            try:
+                (gradient,) = torch.autograd.grad(loss, inputs, allow_unused=True)
+            except Exception as cause:
+                raise ModelError(
+                    f"{self.name} raised {type(cause).__name__} in its backward pass: {cause}"
+                ) from cause
         if gradient is None:
             raise ModelError(
                 f"{self.name} is not differentiable: its logits carry no gradient (detach, no_grad "
@@ -114,18 +155,23 @@ def _asked(name: str, error: type[AerobustError], layer: nn.Module, inputs: Any)
     except Exception as cause:
         raise error(
             f"{name} raised {type(cause).__name__} on inputs of shape {tuple(inputs.shape)} "
-            f"{inputs.dtype}: {cause}{_shape_hint(inputs)}"
+            f"{inputs.dtype}: {cause}{_hint(inputs)}"
         ) from cause
 
 
-def _shape_hint(inputs: Tensor) -> str:
+def _hint(inputs: Tensor) -> str:
+    if inputs.requires_grad:
+        return (
+            "\n  It answered the clean inputs, and fails only while gradients are recorded. If it "
+            "is not differentiable, attack it with threat='black-box'."
+        )
     looks_nhwc = inputs.ndim == 4 and inputs.shape[-1] in (1, 3, 4) and inputs.shape[1] > 4
     if looks_nhwc:
         return "\n  The inputs look like (N, H, W, C): permute them to (N, C, H, W)."
     return "\n  Expected the shape that the model was trained on, images as (N, C, H, W)."
 
 
-def _checked_logits(outputs: Any, samples: int) -> Tensor:
+def _check_logits(outputs: Any, samples: int) -> None:
     if not isinstance(outputs, Tensor):
         raise ModelError(
             f"model answers with a {type(outputs).__name__}: expected logits of shape (N, K). "
@@ -141,14 +187,11 @@ def _checked_logits(outputs: Any, samples: int) -> Tensor:
         raise ModelError(
             f"model answers with shape {shape}: expected ({samples}, K), one logit a class"
         )
-    if not outputs.isfinite().all():
-        bad = (~outputs.isfinite()).any(dim=1)
+    if outputs.dtype not in (torch.float32, torch.float64):
         raise ModelError(
-            f"model's logits are NaN or infinite for {int(bad.sum())} of {samples} inputs inside "
-            "the bounds: no answer can be judged. Look for an overflow, a logarithm of 0 or a "
-            "division by 0"
+            f"model answers in {outputs.dtype}: expected float32 or float64 logits. Decisions "
+            "carry no gradient, and in half precision lost margins become ties"
         )
-    return outputs
 
 
 def _selection(outputs: Any) -> str:

@@ -57,11 +57,12 @@ def _send_home(module: nn.Module, home: torch.device | None) -> None:
 
 
 @contextmanager
-def own_randomness(seed: int) -> Iterator[None]:
-    """Python's, NumPy's and torch's global generators seeded; afterwards as they were.
+def isolated(seed: int) -> Iterator[None]:
+    """Global random state seeded and torch's modes lifted; afterwards as they were.
 
-    Also lifts an outer ``no_grad`` or ``inference_mode``: attacks need gradients, and a
-    verdict must not depend on where it was asked for.
+    The generators are Python's, NumPy's and torch's. An outer ``no_grad``, ``inference_mode`` or
+    ``autocast`` is lifted: attacks need gradients, verification full precision, and a verdict
+    must not depend on where it was asked for.
     """
     python, numpy = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count()))
@@ -69,6 +70,8 @@ def own_randomness(seed: int) -> Iterator[None]:
         torch.random.fork_rng(devices=devices),
         torch.inference_mode(False),
         torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
     ):
         try:
             seed_globals(seed)

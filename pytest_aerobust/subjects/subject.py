@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pytest_aerobust.arguments import Bounds, Statistics
-from pytest_aerobust.errors import ContractError
+from pytest_aerobust.errors import ContractError, DataError
 from pytest_aerobust.subjects.data import Samples, check_samples, stratified
 from pytest_aerobust.subjects.models import (
     device_of,
@@ -18,7 +18,7 @@ from pytest_aerobust.subjects.models import (
     model_module,
 )
 from pytest_aerobust.subjects.pipeline import Classifier, Normalise
-from pytest_aerobust.subjects.state import borrowed
+from pytest_aerobust.subjects.state import borrowed, isolated
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Sides:
             same object as `unfiltered` unless the bare arm has a model of its own.
         pipeline: The model behind the filter; None where there is no filter.
         samples: Inputs and labels, on the run's device and in the model's precision.
+        notes: What a reader should know of the state in which they came.
     """
 
     unfiltered: Classifier
     known: Classifier
     pipeline: Classifier | None
     samples: Samples
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,19 @@ class Subject:
         parts = (self.model, self.filter, self.unfiltered_model, self.front)
         modules = [part for part in parts if part is not None]
         place = device_of(self.model) if device is None else _checked_device(device)
+        notes = self._mode_notes()
         with borrowed(modules, place):
-            yield self._sides(place)
+            yield self._sides(place, notes)
 
-    def _sides(self, device: torch.device) -> Sides:
+    def _mode_notes(self) -> tuple[str, ...]:
+        named = {"model": self.model, "filter": self.filter, "unfiltered": self.unfiltered_model}
+        return tuple(
+            f"the {name} came in train mode; it was evaluated in eval mode and given back as it was"
+            for name, module in named.items()
+            if module is not None and any(part.training for part in module.modules())
+        )
+
+    def _sides(self, device: torch.device, notes: tuple[str, ...]) -> Sides:
         known = Classifier("model", self.model, self.front, None)
         own = self.unfiltered_model
         return Sides(
@@ -83,12 +94,15 @@ class Subject:
                 self.samples.ids,
                 self.samples.notes,
             ),
+            notes=notes,
         )
 
 
 def _checked_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
+        if device.type == "meta":
+            raise RuntimeError("the meta device holds no numbers")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ContractError(
@@ -98,9 +112,22 @@ def _checked_device(name: str) -> torch.device:
     return device
 
 
+def _drawn(samples: Samples, count: int, seed: int) -> Samples:
+    drawn = stratified(samples, count, seed)
+    if _one_class(drawn) and not _one_class(samples):
+        raise DataError(
+            f"samples={count} draws a single class of the data's several: draw enough for two"
+        )
+    return drawn
+
+
+def _one_class(samples: Samples) -> bool:
+    return bool(samples.labels.min() == samples.labels.max())
+
+
 def build_subject(
     model: Any,
-    data: tuple[Any, Any],
+    data: tuple[Any, ...],
     filter: Any = None,
     *,
     bounds: Bounds = (0.0, 1.0),
@@ -117,7 +144,7 @@ def build_subject(
         data: Inputs and labels, as :func:`~pytest_aerobust.subjects.data.read_samples` gives.
         filter: A module or callable from inputs to inputs, or None.
         bounds: Smallest and largest value of an input.
-        unfiltered_model: A model of its own for the bare arm.
+        unfiltered_model: A model of its own for the bare arm; without a filter it has no part.
         mean: Subtracted in front of the models.
         std: Divides what is left.
         samples: Draw this many, stratified by label.
@@ -126,14 +153,19 @@ def build_subject(
     Raises:
         SubjectError: What can't be evaluated, with the reason.
     """
-    checked = check_samples(data, bounds)
+    # Nothing that is built here may depend on where it was asked for.
+    with isolated(seed):
+        checked = check_samples(data, bounds)
+        chosen = checked if samples is None else _drawn(checked, samples, seed)
+        front = None if mean is None and std is None else Normalise(mean, std)
     return Subject(
         model=model_module(model, bounds),
         filter=filter_module(filter),
+        # Without a filter the pipeline is the model, and there is nothing to compare it with.
         unfiltered_model=None
-        if unfiltered_model is None
+        if unfiltered_model is None or filter is None
         else model_module(unfiltered_model, bounds, "unfiltered_model"),
-        front=None if mean is None and std is None else Normalise(mean, std),
-        samples=checked if samples is None else stratified(checked, samples, seed),
+        front=front,
+        samples=chosen,
         bounds=bounds,
     )

@@ -1,0 +1,263 @@
+"""What an attack claims counts only after verification; an attack that breaks down says so."""
+
+import warnings
+
+import foolbox
+import pytest
+import torch
+from foolbox.attacks import LinearSearchBlendedUniformNoiseAttack
+from foolbox.attacks import LinfProjectedGradientDescentAttack as LinfPGD
+from foolbox.distances import l2, linf
+from torch import nn
+
+from pytest_aerobust import AttackError, evaluate
+from pytest_aerobust.evidence.verification import Ball, at_target, correct, verify
+
+
+class Claiming(LinfPGD):
+    """A Foolbox attack that answers with whatever it was given."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self._answer = answer
+
+    def run(self, model, inputs, criterion, *, epsilon, **kwargs):
+        return self._answer(inputs, epsilon)
+
+
+def flipped(inputs, eps):
+    """Every input moved across the border, far outside any small ball."""
+    return 1 - inputs
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+def test_claims_that_are_not_finite(attacked, broken):
+    """An example with a NaN or an infinity is no witness."""
+
+    def one_number(inputs, eps):
+        claims = flipped(inputs, eps)
+        claims[:, 0] = broken
+        return claims
+
+    result = attacked(attack=Claiming(one_number), eps=1)
+    assert result.unfiltered.beaten < len(result.unfiltered.outcomes)
+    everything = attacked(attack=Claiming(lambda x, eps: x * broken), eps=1)
+    if broken != broken:
+        assert everything.unfiltered.beaten == 0
+
+
+def test_an_attack_that_answers_only_nan_is_no_evidence(attacked):
+    """Where the attack never made a single candidate, a pass rests on nothing."""
+    result = attacked(attack=Claiming(lambda x, eps: x * torch.nan))
+    assert any(e.void for e in result.evidence)
+
+
+def test_claims_outside_the_ball_are_pulled_in(attacked):
+    """A claim outside the ball counts only if it still errs once it is pulled inside."""
+    far = attacked(attack=Claiming(flipped), eps=0.01)
+    near = attacked(attack=Claiming(flipped), eps=1)
+    assert near.unfiltered.accuracy == 0.0
+    assert far.unfiltered.accuracy > 0.8
+
+
+@pytest.mark.parametrize(("norm", "size"), [("linf", 1), ("l2", 2), ("l1", 4), ("l0", 4)])
+def test_verification_knows_the_ball(norm, size):
+    """A candidate on the sphere counts, one a hair outside does not, in every norm."""
+    eps = 0.1 * size if norm != "l0" else 3
+    ball = Ball(norm, eps, (0.0, 1.0))
+    originals = torch.full((3, 4), 0.5)
+    on = originals + 0.1
+    out = originals + 0.1001
+    just = originals.clone()
+    just[:, :3] += 0.1
+    if norm == "l0":
+        assert ball.holds(originals, just).all()
+        assert not ball.holds(originals, on).any()
+    else:
+        assert ball.holds(originals, on).all()
+        assert not ball.holds(originals, out).any()
+
+
+@pytest.mark.parametrize("value", [-1e-7, 1 + 2e-7, torch.nan, torch.inf, -torch.inf])
+def test_verification_knows_the_bounds(value):
+    """No candidate outside the bounds counts, however large the budget."""
+    ball = Ball("linf", 10.0, (0.0, 1.0))
+    candidates = torch.full((2, 4), 0.5)
+    candidates[0, 1] = value
+    assert ball.holds(torch.full((2, 4), 0.5), candidates).tolist() == [False, True]
+
+
+def test_claims_outside_the_bounds_never_count(attacked, data, model):
+    """A model that errs outside the bounds alone can't be beaten."""
+
+    class Outside(nn.Module):
+        def forward(self, inputs):
+            outside = ((inputs > 1) | (inputs < 0)).any(1, keepdim=True)
+            return torch.where(outside, -model(inputs), model(inputs))
+
+    claims = Claiming(lambda x, eps: x + 2)
+    assert (
+        attacked(Outside(), attack=claims, eps=3).unfiltered
+        == attacked(attack=claims, eps=3).unfiltered
+    )
+
+
+def test_claims_that_the_model_gets_right(attacked):
+    """An attack that claims the clean input has found nothing."""
+    assert attacked(attack=Claiming(lambda x, eps: x)).unfiltered.accuracy == 1.0
+
+
+@pytest.mark.parametrize(
+    ("logits", "is_correct"),
+    [([1.0, 1.0, 0.0], True), ([1.0, 0.0, 1.0], True), ([0.9, 1.0, 0.0], False), ([0, 0, 0], True)],
+)
+def test_a_tie_is_correct(logits, is_correct):
+    """A tie of logits counts as correct, whichever class is named first."""
+    logits = torch.tensor([logits, logits[::-1]], dtype=torch.float32)
+    assert correct(logits, torch.tensor([0, 2])).tolist() == [is_correct] * 2
+
+
+def test_a_tie_at_the_target_is_no_hit():
+    """A tie with the target is no hit."""
+    logits = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
+    assert at_target(logits, 1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("lowest", "survivors"), [(0.0, 24), (-1.0, 12)])
+def test_a_tie_under_attack_survives(lowest, survivors):
+    """A sample that the attack can bring only to a tie withstands it."""
+
+    class Clamped(nn.Module):
+        """Half of the inputs have a rival class whose logit can be reached, at best."""
+
+        def forward(self, inputs):
+            mine = (inputs[:, :1] - 0.5).clamp_min(lowest)
+            attackable = torch.cat([mine, torch.zeros_like(mine)], dim=1)
+            safe = torch.tensor([0.0, 5.0])
+            return torch.where(inputs[:, 1:] > 0.5, safe, attackable)
+
+    inputs = torch.tensor([[0.6, 0.1]] * 12 + [[0.6, 0.9]] * 12)
+    result = evaluate(Clamped(), (inputs, [0] * 12 + [1] * 12), attack="bim", eps=0.3)
+    assert result.unfiltered.survivors == survivors
+
+
+def test_verification_asks_the_judged_side(data, model):
+    """Verification believes the judged side's own answers and nobody else's."""
+    inputs, labels = data
+    ball = Ball("linf", 1.0, (0.0, 1.0))
+    assert verify(model, inputs, 1 - inputs, labels, None, ball).adversarial.all()
+    opposite = verify(lambda x: -model(x), inputs, 1 - inputs, labels, None, ball)
+    assert not opposite.adversarial.any()
+
+
+class Collapsing(LinfPGD):
+    def __init__(self, error):
+        super().__init__()
+        self._error = error
+
+    def run(self, *args, **kwargs):
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AssertionError("no starting point"), "AssertionError: no starting point"),
+        (RuntimeError("boom"), "RuntimeError: boom"),
+        (IndexError("list index"), "IndexError: list index"),
+    ],
+)
+def test_an_attack_that_breaks_down(attacked, refused, error, words):
+    """Foolbox's own errors are no robustness failure: an error of its own kind, with the cause."""
+    with refused(
+        AttackError, "Collapsing broke down with", words, "This says nothing about the model"
+    ) as info:
+        attacked(attack=Collapsing(error))
+    assert info.value.__cause__ is error
+
+
+def test_an_attack_that_asserts_without_a_word(attacked, refused):
+    """Foolbox's bare assertions are called so."""
+    with refused(AttackError, "AssertionError: a bare assertion"):
+        attacked(attack=Collapsing(AssertionError()))
+
+
+def test_an_attack_that_answers_with_another_shape(attacked, refused):
+    """Candidates that fit no sample are the attack's fault."""
+    with refused(AttackError, "Claiming broke down"):
+        attacked(attack=Claiming(lambda x, eps: x[:1, :2]))
+
+
+def test_an_attack_that_answers_in_another_precision(attacked):
+    """Candidates in float64 are judged, or refused as the attack's own."""
+    try:
+        result = attacked(attack=Claiming(lambda x, eps: flipped(x, eps).double()), eps=1)
+    except Exception as error:
+        assert type(error) is AttackError  # noqa: PT017
+    else:
+        assert result.unfiltered.accuracy == 0.0
+
+
+class Needle(nn.Module):
+    """Class 1 only in a layer so thin that no random start lands in it."""
+
+    def forward(self, inputs):
+        inside = (inputs[:, :1] - 0.3).abs() < 1e-5
+        return torch.cat([~inside, inside], dim=1).float()
+
+
+@pytest.mark.parametrize("attack", ["BoundaryAttack", "HopSkipJumpAttack", "PointwiseAttack"])
+def test_one_sample_without_a_starting_point(attacked, attack):
+    """A sample for which the search finds no start survives alone; the others are attacked."""
+    inputs = torch.rand(10, 3, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.4
+    inputs[:3, 0] = 0.3
+    labels = Needle()(inputs).argmax(dim=1)
+    arguments = {} if attack == "PointwiseAttack" else {"steps": 2}
+    found = attacked(Needle(), (inputs, labels), attack=attack, eps=1.5, attack_args=arguments)
+    assert found.unfiltered.outcomes[3:] == "s" * 7
+    assert "b" in found.unfiltered.outcomes[:3]
+
+
+def test_foolbox_warnings_as_errors():
+    """Under -W error a search without a starting point has the outcome that it has without."""
+    inputs = torch.rand(10, 3, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.4
+    inputs[:3, 0] = 0.3
+    problem = inputs, Needle()(inputs).argmax(dim=1)
+    attack = LinearSearchBlendedUniformNoiseAttack(distance=linf, directions=3, steps=3)
+
+    def outcomes():
+        return evaluate(Needle(), problem, attack=attack, eps=0.5).unfiltered.outcomes
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        expected = outcomes()
+    assert any("failed to draw sufficient random inputs" in str(w.message) for w in said)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert outcomes() == expected
+
+
+@pytest.mark.parametrize("attack", ["EADAttack", "L0FMNAttack", "SaltAndPepperNoiseAttack"])
+def test_foolbox_attacks_run_behind_verification(attacked, attack):
+    """What Foolbox calls a success is counted only inside the ball of the contract's norm."""
+    arguments = {"binary_search_steps": 1, "steps": 5} if attack == "EADAttack" else {"steps": 20}
+    accuracies = [
+        attacked(attack=attack, eps=eps, attack_args=arguments).unfiltered.accuracy
+        for eps in (1e-4, 4)
+    ]
+    assert accuracies[0] == 1.0
+    assert accuracies[1] <= accuracies[0]
+
+
+@pytest.mark.parametrize("distance", [linf, l2])
+def test_ready_attacks_are_judged_in_their_own_distance(attacked, distance):
+    """An attack that was built for a distance is judged in that distance."""
+    ready = LinearSearchBlendedUniformNoiseAttack(distance=distance, directions=2, steps=5)
+    assert attacked(attack=ready).norm == {linf: "linf", l2: "l2"}[distance]
+
+
+def test_repeated_attacks(attacked):
+    """Foolbox's own repetition of an attack is an attack."""
+    found = attacked(attack=foolbox.attacks.LinfPGD(steps=5).repeat(2), eps=0.15)
+    assert found.norm == "linf"
+    assert 0 < found.unfiltered.accuracy < 1

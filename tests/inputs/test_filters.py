@@ -1,0 +1,187 @@
+"""A filter is any callable from inputs to inputs of the same shape; every other is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from pytest_aerobust import FilterError, ModelError
+
+
+@pytest.fixture
+def autoencoder():
+    """A filter with everything that train mode disturbs, fresh from its training."""
+
+    class Autoencoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.drop, self.mix = nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 4)
+            nn.init.eye_(self.mix.weight)
+            nn.init.zeros_(self.mix.bias)
+
+        def forward(self, inputs):
+            return torch.sigmoid(4 * self.drop(self.norm(self.mix(inputs))) - 2)
+
+        def clean(self, inputs):
+            return self(inputs)
+
+    return Autoencoder()
+
+
+def test_no_filter(attacked):
+    """Without a filter there is one arm."""
+    result = attacked(filter=None)
+    assert result.filtered is None
+    assert result.pipeline is result.unfiltered
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [nn.Identity(), lambda x: x, torch.clone],
+    ids=["module", "function", "built-in"],
+)
+def test_filter_that_does_nothing(attacked, identity):
+    """A filter that changes nothing leaves both arms the same."""
+    result = attacked(filter=identity)
+    assert result.filtered == result.unfiltered
+
+
+@pytest.mark.parametrize("thing", [3, "ae.pt", {"a": 1}, (nn.Identity(),)], ids=str)
+def test_filters_that_can_not_be_called(attacked, refused, thing):
+    """A filter that can't be called is refused with its type."""
+    with refused(
+        FilterError,
+        f"filter is a {type(thing).__name__}: expected a module or a callable",
+        "or None",
+    ):
+        attacked(filter=thing)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (lambda x: x[:, :2], ["(24, 4) torch.float32 into (24, 2) torch.float32"]),
+        (lambda x: x[:5], ["(24, 4) torch.float32 into (5, 4) torch.float32"]),
+        (lambda x: x[None], ["into (1, 24, 4) torch.float32"]),
+        (lambda x: x.double(), ["(24, 4) torch.float32 into (24, 4) torch.float64"]),
+        (lambda x: x.half(), ["into (24, 4) torch.float16"]),
+    ],
+    ids=["fewer numbers", "fewer samples", "one more dimension", "float64", "float16"],
+)
+def test_filters_that_change_shape_or_dtype(attacked, refused, change, parts):
+    """A filter that changes shape or dtype is refused with both."""
+    with refused(FilterError, "filter turns", *parts, "expected the same shape and dtype"):
+        attacked(filter=change)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (lambda x: (x, x), "tuple"),
+        (lambda x: x.detach().numpy(), "ndarray"),
+        (lambda x: {"reconstruction": x}, "dict"),
+        (lambda x: None, "NoneType"),
+        (nn.Identity, "Identity"),
+    ],
+    ids=["tuple", "array", "dict", "nothing", "class in place of an instance"],
+)
+def test_filters_that_answer_with_no_tensor(attacked, refused, answer, kind):
+    """A filter's answer must be a tensor of the inputs' shape."""
+    with refused(FilterError, f"filter answers with a {kind}: expected a tensor of shape (24, 4)"):
+        attacked(filter=answer)
+
+
+def test_filter_that_raises(attacked, refused):
+    """A filter that raises is named, with the cause and the shape."""
+
+    def broken(inputs):
+        raise KeyError("weights")
+
+    with refused(
+        FilterError, "filter raised KeyError on inputs of shape (24, 4) torch.float32: 'weights'"
+    ) as info:
+        attacked(filter=broken)
+    assert isinstance(info.value.__cause__, KeyError)
+
+
+def test_filter_of_another_precision(attacked, refused):
+    """A float64 filter before a float32 model fails as the filter, with torch's words."""
+    with refused(FilterError, "filter raised RuntimeError", "torch.float32", "dtype"):
+        attacked(filter=nn.Linear(4, 4).double())
+
+
+@pytest.mark.parametrize(
+    ("stretch", "span"),
+    [(lambda x: x * 3 - 1, "-0.9"), (lambda x: x + 0.5, "1.49")],
+    ids=["both ends", "one end"],
+)
+def test_filters_that_leave_the_bounds(notes, stretch, span):
+    """A filter whose outputs leave the bounds is allowed, and the range is said."""
+    said = notes(filter=stretch)
+    assert "the filter's outputs span [" in said
+    assert span in said
+    assert "outside the bounds (0, 1): the model sees another scale than eps is stated in" in said
+
+
+def test_filters_inside_the_bounds_say_nothing(notes, autoencoder):
+    """A filter that keeps the bounds, or leaves them by rounding alone, needs no note."""
+    assert "outputs span" not in notes(filter=autoencoder)
+    assert "outputs span" not in notes(filter=lambda x: x * (1 + 1e-7))
+
+
+@pytest.mark.parametrize(
+    "to_nan",
+    [lambda x: x * torch.nan, lambda x: x.masked_fill(x > 0.9, torch.nan)],
+    ids=["always", "sometimes"],
+)
+def test_filters_that_answer_nan(attacked, refused, to_nan):
+    """A filter that answers NaN is at fault, not the model behind it."""
+    with refused(FilterError, "filter", "NaN"):
+        attacked(filter=to_nan)
+
+
+def test_filter_that_forgets_its_input(attacked, refused):
+    """A filter with one answer for everything makes a constant pipeline."""
+    with refused(ModelError, "the pipeline answers class", "for all 24 samples"):
+        attacked(filter=lambda x: x * 0)
+
+
+@pytest.mark.parametrize(
+    "blind",
+    [torch.Tensor.detach, lambda x: torch.tensor(x.detach().numpy())],
+    ids=["detach", "numpy"],
+)
+def test_filters_without_gradients(attacked, refused, blind):
+    """A white-box attacker can't see through such a filter: the pipeline is refused."""
+    with refused(ModelError, "pipeline is not differentiable", "threat='black-box'"):
+        attacked(filter=blind)
+    assert attacked(filter=blind, threat="gray-box").filtered is not None
+
+
+def test_filters_whose_gradients_vanish(attacked):
+    """A filter that rounds hides the gradients: a pass behind it is void."""
+    result = attacked(filter=lambda x: (x * 8).round() / 8 + 0 * x)
+    assert [(e.name, e.arm, e.void) for e in result.evidence] == [("gradients", "filtered", True)]
+
+
+def test_filter_in_train_mode_comes_back(attacked, autoencoder):
+    """A filter module filters in eval mode and comes back in train mode, undrifted."""
+    before = {name: value.clone() for name, value in autoencoder.state_dict().items()}
+    first, second = attacked(filter=autoencoder), attacked(filter=autoencoder)
+    assert first == second
+    assert autoencoder.training
+    assert all(torch.equal(before[name], v) for name, v in autoencoder.state_dict().items())
+    assert first.filtered == attacked(filter=autoencoder.eval()).filtered
+
+
+@pytest.mark.parametrize("reached_by", ["method", "forward", "lambda"])
+def test_callables_around_a_module_in_train_mode(attacked, autoencoder, reached_by):
+    """A module behind a function or a method filters in eval mode just the same."""
+    before = autoencoder.norm.running_mean.clone()
+    expected = attacked(filter=autoencoder).filtered
+    filter = {
+        "method": autoencoder.clean,
+        "forward": autoencoder.forward,
+        "lambda": lambda x: autoencoder(x),
+    }[reached_by]
+    assert attacked(filter=filter).filtered == expected
+    assert torch.equal(autoencoder.norm.running_mean, before)
