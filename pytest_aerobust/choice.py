@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, cast
 
 from pytest_aerobust.arguments import is_number, is_whole
@@ -65,7 +66,11 @@ def _merged(steps: int | None, attack_args: Any) -> dict[str, Any]:
         raise ContractError(
             f"attack_args={attack_args!r}: expected a dict of the constructor's arguments"
         )
-    arguments = dict(attack_args or {})
+    # Foolbox multiplies by floats, which exact decimals refuse.
+    arguments = {
+        name: float(value) if isinstance(value, Decimal) else value
+        for name, value in dict(attack_args or {}).items()
+    }
     if steps is not None and "steps" in arguments:
         raise ContractError(
             f"steps={steps!r} and attack_args['steps']={arguments['steps']!r}: state one of them"
@@ -83,6 +88,7 @@ _SIZES = (
     "initial_stepsize",
     "init_epsilon",
     "lr",
+    "max_sigma",
     "xi",
 )
 

@@ -1,6 +1,6 @@
 """What a test demands: the mark `robust` and the contracts that it states."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from itertools import product
@@ -302,7 +302,7 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "samples": checked_count("samples", given["samples"], least=1),
         "seed": checked_count("seed", given["seed"], least=0),
     }
-    marks = _as_tuple(given["marks"])
+    marks = _checked_marks(given["marks"])
     found = []
     for attack, eps in product(
         _unpacked("attack", given["attack"]), _unpacked("eps", given["eps"])
@@ -375,8 +375,13 @@ def _entry(name: str, value: Any) -> _Entry:
     return _Entry(value.values[0], tuple(value.marks), cast("str | None", value.id))
 
 
-def _as_tuple(marks: Any) -> tuple[Any, ...]:
-    return tuple(marks) if isinstance(marks, Iterable) else (marks,)
+def _checked_marks(marks: Any) -> tuple[Any, ...]:
+    found = tuple(marks) if isinstance(marks, list | tuple) else (marks,)
+    if not all(isinstance(mark, pytest.Mark | pytest.MarkDecorator) for mark in found):
+        raise ContractError(
+            f"marks={marks!r}: expected pytest marks, such as pytest.mark.xfail, or a list of them"
+        )
+    return found
 
 
 def _checked_eps(value: Any) -> float | Epsilons:

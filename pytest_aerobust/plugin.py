@@ -7,7 +7,7 @@ imported only once a contract runs.
 import os
 import shlex
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
@@ -27,9 +27,9 @@ _UNCHECKED = (
     "method of a unittest.TestCase?), whose contract nobody would check; move it into a plain "
     "function"
 )
-_ADDED_LATE = (
-    "a mark robust was added while the test ran, too late to be checked; decorate the test with "
-    "@robust(...), or use pytest.param(..., marks=robust(...))"
+_TOO_LATE = (
+    "a mark robust came too late to be checked (by pytest.param(..., marks=), add_marker or "
+    "applymarker): decorate the test function, its class or its module with robust(...)"
 )
 _NOTHING = (
     "aerobust: no robustness contract was collected, so nothing was proved. "
@@ -39,8 +39,12 @@ _NOTHING = (
 _settings: pytest.StashKey[Settings] = pytest.StashKey()
 _session: "pytest.StashKey[Session]" = pytest.StashKey()
 _recorder: "pytest.StashKey[Recorder]" = pytest.StashKey()
-_marks_collected: pytest.StashKey[int] = pytest.StashKey()
 _judged: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
+
+
+class _Parameter(NamedTuple):
+    contract: Contract
+    marks: int
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,7 +77,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     _request_fixtures(metafunc, contracts)
     metafunc.fixturenames.append(_CASE)
     parameters = [
-        pytest.param(contract, marks=case.marks, id=name)
+        pytest.param(_Parameter(contract, len(marks)), marks=case.marks, id=name)
         for contract, case, name in zip(
             contracts, found, _unique([case.id for case in found]), strict=True
         )
@@ -103,7 +107,7 @@ def _request_fixtures(metafunc: pytest.Metafunc, contracts: list[Contract]) -> N
         if definitions and name not in metafunc.fixturenames:
             metafunc.fixturenames.append(name)
             metafunc._arg2fixturedefs[name] = definitions
-            waiting.extend(definitions[-1].argnames)
+            waiting.extend(arg for each in definitions for arg in each.argnames)
 
 
 def _fixtures(contract: Contract) -> list[str]:
@@ -115,8 +119,7 @@ def _fixtures(contract: Contract) -> list[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     marked = [item for item in items if _marks(item)]
     for item in marked:
-        item.stash[_marks_collected] = _marks(item)
-        if _carries_contract(item):
+        if _checked_marks(item):
             # pytest has pruned the name again: no argument of the function asks for it.
             cast("pytest.Function", item).fixturenames.append(_CASE)
         if not config.stash[_settings].enabled:
@@ -134,21 +137,25 @@ def _marks(item: pytest.Item) -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """A mark that can't be checked is an error, never a silent pass."""
-    if _marks(item) and not _carries_contract(item):
-        pytest.fail(_UNCHECKED.format(kind=type(item).__name__), pytrace=False)
+    if _marks(item) != _checked_marks(item):
+        is_function = type(item) is pytest.Function
+        words = _TOO_LATE if is_function else _UNCHECKED.format(kind=type(item).__name__)
+        pytest.fail(words, pytrace=False)
 
 
-def _carries_contract(item: pytest.Item) -> bool:
-    return _CASE in getattr(getattr(item, "callspec", None), "params", {})
+def _checked_marks(item: pytest.Item) -> int:
+    """How many marks there were when the item's contracts were read; 0 where nobody read any."""
+    parameter = getattr(getattr(item, "callspec", None), "params", {}).get(_CASE)
+    return parameter.marks if parameter else 0
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """The body first, the check after it, both in the call phase."""
     result = yield
-    if _marks(pyfuncitem) != pyfuncitem.stash.get(_marks_collected, 0):
-        pytest.fail(_ADDED_LATE, pytrace=False)
-    if _carries_contract(pyfuncitem):
+    if _marks(pyfuncitem) != _checked_marks(pyfuncitem):
+        pytest.fail(_TOO_LATE, pytrace=False)
+    if _checked_marks(pyfuncitem):
         # A missing case is a KeyError on purpose: an unchecked contract must not pass.
         judged = cast("Robustness", pyfuncitem.funcargs[_CASE]).check()
         pyfuncitem.stash[_judged] = judged.to_dict()
@@ -247,7 +254,7 @@ class Recorder:
 def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
     from pytest_aerobust.session import Parts, Session
 
-    config, contract = request.config, request.param
+    config, contract = request.config, request.param.contract
     if _session not in config.stash:
         config.stash[_session] = Session(config.stash[_settings])
     parts = Parts(
@@ -266,7 +273,7 @@ def robustness(request: pytest.FixtureRequest) -> "Robustness":
 
     Where budgets vary, `robustness(eps)` measures one of them, and `robustness()` the largest.
     """
-    if not _carries_contract(request.node):
+    if not _checked_marks(request.node):
         pytest.fail(
             "the fixture robustness needs a contract: mark the test with "
             "@robust(attack=..., eps=..., min_acc=...)",

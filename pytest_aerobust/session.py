@@ -113,9 +113,9 @@ class Judged:
 
 def _boundary_words(boundary: Boundary) -> str:
     below = (
-        "no smaller budget was withstood"
+        "every smaller budget breaks it, too"
         if boundary.withstood is None
-        else f"eps={boundary.withstood:.4g} is withstood"
+        else f"eps={boundary.withstood:.4g} does not break it"
     )
     return (
         f"smallest failing budget: eps={boundary.failing:.4g} ({below}; "

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class StockAttack:
     def __init__(self, attack: Any, choice: AttackChoice) -> None:
         self._attack, self._norm = attack, choice.norm
         self._needs_gradients = choice.spec.access == "gradient"
+        self._worked, self._gave_up = False, cast("AttackError | None", None)
 
     @property
     def strength(self) -> Mapping[str, str]:
@@ -50,7 +51,7 @@ class StockAttack:
 
         Raises:
             ModelError: The attack needs gradients, and the attacked side has none.
-            AttackError: Foolbox raised on every sample of a block.
+            AttackError: Foolbox raises on every sample.
         """
         rows = torch.arange(len(problem.inputs), device=problem.inputs.device)
         if self._needs_gradients:
@@ -64,29 +65,30 @@ class StockAttack:
         return [raw, clipped]
 
     def _block(self, problem: Problem, members: np.ndarray) -> Tensor:
-        """Candidates for one block; sample by sample where Foolbox gives up on the whole.
+        """Candidates for one block; NaN, which is void evidence, where Foolbox gives up.
 
-        A single sample for which it finds no starting point ends the whole batch.
+        Raises:
+            AttackError: It has given up on every sample so far.
         """
         block = _part(problem, members)
-        seed = _block_seed(problem.seed, int(block.places[0]) // self.block)
-        try:
-            return self._candidates(block, seed)
-        except AttackError as error:
-            return self._one_by_one(block, seed, error)
+        found = self._halved(block, _block_seed(problem.seed, int(block.places[0]) // self.block))
+        if self._gave_up is not None and not self._worked:
+            raise self._gave_up
+        return found
 
-    def _one_by_one(self, block: Problem, seed: int, error: AttackError) -> Tensor:
-        found, failed = [], 0
-        for place in block.places:
-            single = _part(block, block.places == place)
-            try:
-                found.append(self._candidates(single, seed))
-            except AttackError:
-                found.append(single.inputs)
-                failed += 1
-        if failed == len(found):
-            raise error
-        return torch.cat(found)
+    def _halved(self, problem: Problem, seed: int) -> Tensor:
+        """One sample without a starting point ends Foolbox's whole batch: look for it by halves."""
+        try:
+            found = self._candidates(problem, seed)
+        except AttackError as error:
+            self._gave_up = error
+            if len(problem.places) == 1:
+                return torch.full_like(problem.inputs, torch.nan)
+            first = np.arange(len(problem.places)) < len(problem.places) // 2
+            parts = (_part(problem, half) for half in (first, ~first))
+            return torch.cat([self._halved(part, seed) for part in parts])
+        self._worked = True
+        return found
 
     def _candidates(self, problem: Problem, seed: int) -> Tensor:
         seed_globals(seed)

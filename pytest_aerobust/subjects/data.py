@@ -1,6 +1,6 @@
 """Inputs and labels in any of their usual forms, as two checked tensors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -77,7 +77,7 @@ def _read(data: Any) -> Pairs:
         data = DataLoader(data, batch_size=256)
     if isinstance(data, DataLoader):
         inputs, labels = _concatenated(data)
-        return Pairs(inputs, labels, _loader_notes(data))
+        return Pairs(inputs, labels, _loader_notes(data, len(labels)))
     if isinstance(data, tuple | list) and len(data) == 2:
         return Pairs(*data)
     raise DataError(
@@ -98,10 +98,11 @@ def _single_loader(loaders: Any) -> Any:
     )
 
 
-def _loader_notes(loader: DataLoader[Any]) -> tuple[str, ...]:
-    if not loader.drop_last:
+def _loader_notes(loader: DataLoader[Any], read: int) -> tuple[str, ...]:
+    held = len(loader.dataset) if isinstance(loader.dataset, Sized) else read
+    if not loader.drop_last or read == held:
         return ()
-    return ("the DataLoader has drop_last=True: an incomplete last batch was left out",)
+    return (f"the DataLoader has drop_last=True: {held - read} of {held} samples were left out",)
 
 
 def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:

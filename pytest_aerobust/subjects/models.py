@@ -124,6 +124,8 @@ def _foolbox_module(model: Any, bounds: Bounds, name: str) -> nn.Module:
             f"{name} is a {type(model).__qualname__} without a torch module inside: expected a "
             "foolbox.PyTorchModel, or a Foolbox wrapper around one"
         )
+    for network in _networks(model):
+        _measurable(network, name, ModelError)
     return FoolboxFront(model)
 
 
@@ -140,10 +142,21 @@ def _networks(model: Any) -> list[nn.Module]:
 
 
 def _modules_behind(function: Any) -> list[nn.Module]:
-    """The modules that a callable reaches: itself, its owner, or what its closure holds."""
-    function = function.func if isinstance(function, partial) else function
-    cells = (cell.cell_contents for cell in getattr(function, "__closure__", None) or ())
-    reached = (function, getattr(function, "__self__", None), *cells)
+    """The modules that a callable reaches: its owner, what it closes over, names or holds."""
+    if isinstance(function, partial):
+        inner = (function.func, *function.args, *function.keywords.values())
+        return [module for each in inner for module in _modules_behind(each)]
+    code = getattr(function, "__code__", None)
+    names = getattr(function, "__globals__", {})
+    reached = (
+        function,
+        getattr(function, "__self__", None),
+        *(cell.cell_contents for cell in getattr(function, "__closure__", None) or ()),
+        *(names.get(name) for name in (code.co_names if code else ())),
+        *getattr(function, "__dict__", {}).values(),
+    )
+    if isinstance(function, nn.Module):
+        return [function]
     return [each for each in reached if isinstance(each, nn.Module)]
 
 

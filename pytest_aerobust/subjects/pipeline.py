@@ -162,8 +162,9 @@ def _asked(name: str, error: type[AerobustError], layer: nn.Module, inputs: Any)
 def _hint(inputs: Tensor) -> str:
     if inputs.requires_grad:
         return (
-            "\n  It answered the clean inputs, and fails only while gradients are recorded. If it "
-            "is not differentiable, attack it with threat='black-box'."
+            "\n  It answered the clean inputs; what differs now is that gradients are recorded, "
+            f"and a batch of {len(inputs)} samples. If it is not differentiable, attack it with "
+            "threat='black-box'."
         )
     looks_nhwc = inputs.ndim == 4 and inputs.shape[-1] in (1, 3, 4) and inputs.shape[1] > 4
     if looks_nhwc:

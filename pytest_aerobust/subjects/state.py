@@ -85,4 +85,4 @@ def seed_globals(seed: int) -> None:
     """Seed the three global generators that models and stock attacks may draw from."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed % 2**63)

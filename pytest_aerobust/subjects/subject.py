@@ -72,7 +72,11 @@ class Subject:
             yield self._sides(place, notes)
 
     def _mode_notes(self) -> tuple[str, ...]:
-        named = {"model": self.model, "filter": self.filter, "unfiltered": self.unfiltered_model}
+        named = {
+            "model": self.model,
+            "filter": self.filter,
+            "unfiltered model": self.unfiltered_model,
+        }
         return tuple(
             f"the {name} came in train mode; it was evaluated in eval mode and given back as it was"
             for name, module in named.items()
@@ -106,8 +110,8 @@ def _checked_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ContractError(
-            f"device={name!r} is not usable here: {error}. Leave --aerobust-device out to run "
-            "where the model is"
+            f"device={name!r} is not usable here: {error}. Leave the device out to run where the "
+            "model is"
         ) from error
     return device
 

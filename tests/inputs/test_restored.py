@@ -344,6 +344,18 @@ def test_models_made_in_inference_mode(attacked, model, frozen):
     assert made.weight.requires_grad == (not frozen)
 
 
+def test_foolbox_models_made_in_inference_mode(attacked, model):
+    """The network inside a foolbox.Model is held to the same."""
+    with torch.inference_mode():
+        made = nn.Linear(4, 2).eval()
+        made.load_state_dict(model.state_dict())
+    # BUG: only modules go through `_measurable`: a bare RuntimeError "Setting
+    # requires_grad=True on inference tensor ..." and a network left without its flags.
+    with pytest.raises(ModelError, match="inference_mode"):
+        attacked(PyTorchModel(made, bounds=(0, 1)))
+    assert made.weight.requires_grad
+
+
 @pytest.mark.parametrize("attack", ["bim", "pgd", NOISE, "LinfPGD", "L2DeepFoolAttack"])
 def test_warnings_as_errors(attacked, data, attack):
     """Under -W error the verdict is the same: neither we nor Foolbox warn in vain."""

@@ -250,22 +250,74 @@ def test_a_mark_added_after_collection_is_an_error(suite):
     assert "passed" not in result.parseoutcomes()
 
 
-def test_a_mark_added_while_a_test_runs_is_an_error(suite):
-    """A mark applied by a fixture comes too late as well: the test must not pass unchecked."""
-    suite.tests("""
+@pytest.mark.parametrize("place", ["fixture", "body"])
+@pytest.mark.parametrize("own", ["", '@robust("bim", 0.02, min_acc=0.9)'], ids=["alone", "second"])
+def test_a_mark_added_while_a_test_runs_is_an_error(suite, place, own):
+    """A mark applied by a fixture or a body is too late: the test must not pass unchecked."""
+    late = 'request.applymarker(robust("bim", 0.1, min_acc=0.9))'
+    suite.tests(f"""
         @pytest.fixture
-        def marked(request):
-            request.applymarker(robust("bim", 0.1, min_acc=0.9))
+        def around(request):
+            {late if place == "fixture" else "pass"}
 
-        def test_it(marked):
-            pass
+        {own}
+        def test_it(around, request):
+            {late if place == "body" else "pass"}
 
         @robust("bim", 0.02, min_acc=0.9)
         def test_other():
             pass
     """)
+    suite.run().assert_outcomes(passed=1, failed=1)
+
+
+SECOND_CONTRACT = {
+    "hook": """
+        @robust("bim", 0.02, min_acc=0.9)
+        def test_it():
+            pass
+    """,
+    "param": """
+        @pytest.mark.parametrize("x", [pytest.param(2, marks=robust("bim", 0.1, min_acc=0.9))])
+        @robust("bim", 0.02, min_acc=0.9)
+        def test_it(x):
+            pass
+    """,
+}
+
+
+@pytest.mark.parametrize("place", SECOND_CONTRACT)
+def test_a_second_contract_that_nobody_checks_is_an_error(suite, place):
+    """A broken contract beside one that holds is checked or refused, wherever it was added."""
+    # BUG: marks are counted once all are there, in pytest_collection_modifyitems: a second mark
+    # from a hook or a pytest.param makes no item, is taken for checked, and the test passes.
+    if place == "hook":
+        suite.conftest("""
+            from pytest_aerobust import robust
+
+            def pytest_collection_modifyitems(items):
+                items[0].add_marker(robust("bim", 0.1, min_acc=0.9))
+        """)
+    suite.tests(SECOND_CONTRACT[place])
+    assert suite.run().ret != pytest.ExitCode.OK
+
+
+def test_a_contract_on_one_case_of_a_parametrization_is_checked(suite):
+    """`pytest.param(..., marks=robust(...))` holds its case to the contract, or says it can't."""
+    suite.tests("""
+        @pytest.mark.parametrize(
+            "x", [1, pytest.param(2, marks=robust("bim", 0.1, min_acc=0.9))], ids=["free", "held"]
+        )
+        def test_it(x):
+            pass
+    """)
     result = suite.run()
-    assert result.parseoutcomes() == {"passed": 1, "failed": 1}
+    result.assert_outcomes(passed=1, failed=1)
+    # BUG: it can't, and says "this is a Function (a method of a unittest.TestCase?)"; the error
+    # about a mark that is added late even recommends this form.
+    text = suite.failure(result)
+    assert text.startswith("robust accuracy 0.800") or "pytest.param" in text
+    assert "unittest" not in text
 
 
 def test_doctests_in_a_marked_module_are_left_alone(suite):

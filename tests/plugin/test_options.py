@@ -237,7 +237,7 @@ def test_a_device_that_is_not_there_is_named(suite, device):
     assert "passed" not in result.parseoutcomes()
     result.stdout.fnmatch_lines(
         [
-            f"*device='{device}' is not usable here:*Leave --aerobust-device out*",
+            f"*device='{device}' is not usable here:*Leave the device out*",
             f"* test_suite.py::test_contract* - *device='{device}' is not usable here*",
         ]
     )

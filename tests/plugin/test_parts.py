@@ -207,6 +207,74 @@ def test_a_parametrized_fixture_behind_the_model(suite):
     suite.run().assert_outcomes(passed=2)
 
 
+def test_a_parametrized_fixture_behind_an_overridden_model(suite):
+    """A module that builds on the conftest's model is multiplied by what that one asks for."""
+    # BUG: the conftest's model is not followed: only the overriding definition's own arguments
+    # are. Setup errs with "The requested fixture has no parameter defined for test".
+    suite.conftest("""
+        @pytest.fixture(params=[0.0, 0.1])
+        def shift(request):
+            return request.param
+
+        @pytest.fixture
+        def aerobust_model(shift):
+            return Border(shift=shift)
+    """)
+    suite.tests("""
+        @pytest.fixture
+        def aerobust_model(aerobust_model):
+            return aerobust_model
+
+        @robust("bim", 0.02, min_acc=0.9)
+        def test_it():
+            pass
+    """)
+    suite.run().assert_outcomes(passed=2)
+
+
+def test_a_parametrized_model_may_be_overridden(suite):
+    """A module's own model without `params` replaces a parametrized one: one item is left."""
+    suite.conftest("""
+        @pytest.fixture(params=[0.0, 0.1])
+        def aerobust_model(request):
+            return Border(shift=request.param)
+    """)
+    suite.tests("""
+        @pytest.fixture
+        def aerobust_model():
+            from conftest import Border
+
+            return Border()
+
+        @robust("bim", 0.02, min_acc=1)
+        def test_it():
+            pass
+    """)
+    suite.run().assert_outcomes(passed=1)
+
+
+def test_only_the_fixtures_of_its_own_contract_are_built(suite):
+    """Of two contracts on one test with models of their own, each item builds one of them."""
+    suite.conftest("""
+        @pytest.fixture
+        def near(request):
+            return Border()
+
+        @pytest.fixture
+        def far(request):
+            raise RuntimeError("built")
+    """)
+    suite.tests("""
+        @robust("bim", 0.02, min_acc=0.9, model="near")
+        @robust("bim", 0.02, min_acc=0.9, model="far")
+        def test_it():
+            pass
+    """)
+    result = suite.run()
+    result.assert_outcomes(passed=1, errors=1)
+    assert suite.ids(result) == ["test_it[bim-eps0.02-near]"]
+
+
 INDIRECT = """
     @pytest.mark.parametrize("aerobust_model", [0.0, 0.1], indirect=True)
     @robust("bim", 0.02, min_acc=0.9)

@@ -110,7 +110,7 @@ def test_the_smallest_failing_budget_is_named(suite, seed, budgets, failing, wit
     result = suite.run(f"--aerobust-seed={seed}")
     result.assert_outcomes(failed=1)
     text = suite.failure(result)
-    assert f"smallest failing budget: eps={failing} (eps={withstood} is withstood;" in text
+    assert f"smallest failing budget: eps={failing} (eps={withstood} does not break it;" in text
     assert f"Linf eps={failing}, white-box" in text.splitlines()[0]
     (row,) = suite.measured(result).values()
     assert row["eps"] == pytest.approx(float(failing), rel=1e-3)
@@ -124,7 +124,7 @@ def test_a_range_that_fails_from_its_start(suite):
             pass
     """)
     text = suite.failure(suite.run())
-    assert "smallest failing budget: eps=0.2 (no smaller budget was withstood;" in text
+    assert "smallest failing budget: eps=0.2 (every smaller budget breaks it, too;" in text
 
 
 def test_a_range_that_holds_is_told_by_its_largest_budget(suite):
