@@ -1,5 +1,6 @@
 """One side of the comparison while it runs: who is right, who is open, who is beaten."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -159,6 +160,11 @@ class Retirement:
         to_the_end: Which of them go on to the last step all the same, as a mask.
         tallies: Count the gradients at the start.
         inputs: Where examples are kept: starts as the originals of `rows`.
+        certain: Whether enough is known, so that the whole search may end.
+
+    Attributes:
+        ended: Whether it ended so, in its middle.
+        beaten: Which of `rows` were beaten, and by which of `examples`.
     """
 
     def __init__(
@@ -168,7 +174,9 @@ class Retirement:
         to_the_end: Tensor,
         tallies: list[GradientTally],
         inputs: Tensor,
+        certain: Callable[[], bool],
     ) -> None:
+        self._certain, self.ended = certain, False
         self.rows = rows
         self._arm, self._to_the_end, self._tallies = arm, to_the_end, tallies
         self.beaten = torch.zeros_like(to_the_end)
@@ -181,6 +189,9 @@ class Retirement:
         wanted = self._arm.open(places).nonzero().flatten()
         said = None if logits is None else logits[wanted]
         accepted = wanted[self._arm.judge(places[wanted], iterates[wanted], said)]
+        self.ended = len(accepted) > 0 and self._certain()
+        if self.ended:
+            return torch.ones_like(rows, dtype=torch.bool)
         self.beaten[rows[accepted]] = True
         self.examples[rows[accepted]] = iterates[accepted]
         return ~self._arm.open(places) & ~self._to_the_end[rows]

@@ -27,8 +27,9 @@ from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.subject import Sides, Subject
 
-# Samples attacked at a time: few enough that a step's activations stay in the cache.
-CHUNK = 64
+# Samples attacked at a time: few at first, since a broken floor shows soon, then as many as keep
+# a step's overhead small while its activations still fit the cache.
+FIRST_CHUNK, LARGEST_CHUNK = 128, 256
 
 
 class Need(Enum):
@@ -74,7 +75,7 @@ def measure(
     need: Callable[[Evaluation], Need] = lambda evaluation: Need.ATTACK,
     on_examples: OnExamples = lambda arm, samples, examples: None,
     device: str | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> Evaluation:
     """Attack a subject and count who survives.
 
@@ -84,7 +85,8 @@ def measure(
         need: Asked before every chunk what is still needed.
         on_examples: Is shown every verified example.
         device: Where to run; None stays where the model is.
-        chunk: Samples attacked at a time, rounded up to the attack's own blocks.
+        chunk: Samples attacked at a time, rounded up to the attack's own blocks; None starts
+            small and grows.
 
     Raises:
         SubjectError: What can't be evaluated, with the reason.
@@ -93,18 +95,25 @@ def measure(
     """
     started = time.perf_counter()
     with isolated(measurement.stream), subject.borrowed(device) as sides:
-        run = _Run(subject, sides, measurement, on_examples)
+        run = _Run(subject, sides, measurement, on_examples, need, started)
         chunks = run.chunks(chunk)
-        while chunks and (wanted := need(run.evaluation(started))) is not Need.NOTHING:
+        while chunks and (wanted := run.need()) is not Need.NOTHING:
             step = run.attack if wanted is Need.ATTACK else run.weigh
             step(chunks.pop(0))
-        return run.evaluation(started)
+        return run.evaluation()
 
 
 class _Run:
     def __init__(
-        self, subject: Subject, sides: Sides, measurement: Measurement, on_examples: OnExamples
+        self,
+        subject: Subject,
+        sides: Sides,
+        measurement: Measurement,
+        on_examples: OnExamples,
+        need: Callable[[Evaluation], Need],
+        started: float,
     ) -> None:
+        self._needed, self._started = need, started
         self._sides, self._measurement, self._bounds = sides, measurement, subject.bounds
         self._search = build_attack(measurement.attack, subject.bounds)
         if sides.pipeline is None and measurement.threat == "gray-box":
@@ -121,15 +130,30 @@ class _Run:
         self._unfiltered = arm("unfiltered", sides.unfiltered)
         self._filtered = None if sides.pipeline is None else arm("filtered", sides.pipeline)
 
-    def chunks(self, size: int) -> list[Tensor]:
-        block = self._search.block
-        rounded = -(-size // block) * block
-        samples = self._sides.samples
+    def chunks(self, size: int | None) -> list[Tensor]:
+        samples, block = self._sides.samples, self._search.block
         rows = torch.arange(len(samples), device=samples.labels.device)
-        return list(torch.split(rows, rounded))
+        found, wanted = [], size or FIRST_CHUNK
+        while len(rows):
+            rounded = -(-wanted // block) * block
+            found.append(rows[:rounded])
+            rows = rows[rounded:]
+            wanted = size or min(2 * wanted, LARGEST_CHUNK)
+        return found
+
+    def need(self) -> Need:
+        """What is still needed, as far as is known now."""
+        return self._needed(self.evaluation())
+
+    def _certain(self) -> bool:
+        """Whether a search may end in its middle; in a small set an exact number is worth more."""
+        return len(self._sides.samples) > FIRST_CHUNK and self.need() is Need.NOTHING
 
     def attack(self, rows: Tensor) -> None:
-        """One chunk: search, judge, and close whoever was searched for."""
+        """One chunk: search, judge, and close whoever was searched for.
+
+        Once enough witnesses are found the search ends in its middle, and who is pending stays so.
+        """
         if self._measurement.eps > 0:
             if self._filtered is None:
                 self._search_on(self._unfiltered, rows)
@@ -137,8 +161,9 @@ class _Run:
                 self._gray_box(self._filtered, rows)
             else:
                 self._adaptive(self._filtered, rows)
-        for arm in self._arms:
-            arm.close(rows)
+        if not self._certain():
+            for arm in self._arms:
+                arm.close(rows)
 
     def weigh(self, rows: Tensor) -> None:
         """One chunk that no verdict needs attacked: look at its gradients alone.
@@ -192,7 +217,8 @@ class _Run:
         needed = filtered.open(rows)
         watched = [arm for arm in (bare, filtered) if arm is not None]
         watch = self._watch(bare, rows, needed, watched)
-        for ends in self._run_search(self._sides.known, rows, watch):
+        found = self._run_search(self._sides.known, rows, watch)
+        for ends in [] if watch.ended else found:
             wanted = filtered.open(rows)
             filtered.judge(rows[wanted], ends[wanted])
 
@@ -204,7 +230,8 @@ class _Run:
         counted: list[RunningArm],
     ) -> Retirement:
         tallies = [each.tally for each in counted]
-        return Retirement(arm, rows, to_the_end, tallies, self._sides.samples.inputs[rows])
+        inputs = self._sides.samples.inputs[rows]
+        return Retirement(arm, rows, to_the_end, tallies, inputs, self._certain)
 
     def _run_search(self, side: Classifier, rows: Tensor, watch: Retirement) -> list[Tensor]:
         return self._search.search(self._problem(side, rows), watch) if len(rows) else []
@@ -224,7 +251,8 @@ class _Run:
             seed=self._measurement.stream,
         )
 
-    def evaluation(self, started: float) -> Evaluation:
+    def evaluation(self) -> Evaluation:
+        """What is known now."""
         measurement, choice = self._measurement, self._measurement.attack
         return Evaluation(
             attack=choice.spec.name,
@@ -241,7 +269,7 @@ class _Run:
                 finding for arm in self._arms for finding in arm.evidence(choice.spec.name)
             ),
             notes=self._notes(),
-            seconds=time.perf_counter() - started,
+            seconds=time.perf_counter() - self._started,
         )
 
     def _notes(self) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[None]:
             module.to(device)
         for parameter in parameters:
             parameter.requires_grad_(False)
-        yield
+        with _channels_last(parameters):
+            yield
     finally:
         for module, home in zip(modules, homes, strict=True):
             _send_home(module, home)
@@ -44,6 +45,24 @@ def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[None]:
             if not torch.equal(buffer, content):
                 with torch.no_grad():
                     buffer.copy_(content)
+
+
+@contextmanager
+def _channels_last(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Weights of 2-d convolutions with their channels innermost; then the very same tensors again.
+
+    On a CPU pooling and convolutions take a third less time in this layout.
+    """
+    kernels = [p for p in parameters if p.ndim == 4 and p.device.type == "cpu"]
+    originals = [kernel.data for kernel in kernels]
+    try:
+        for kernel in kernels:
+            # Not `contiguous`: with one channel both formats fit, and it would keep the first.
+            kernel.data = kernel.data.clone(memory_format=torch.channels_last)
+        yield
+    finally:
+        for kernel, original in zip(kernels, originals, strict=True):
+            kernel.data = original
 
 
 def _homes(module: nn.Module) -> torch.device | None:

@@ -289,8 +289,6 @@ SECOND_CONTRACT = {
 @pytest.mark.parametrize("place", SECOND_CONTRACT)
 def test_a_second_contract_that_nobody_checks_is_an_error(suite, place):
     """A broken contract beside one that holds is checked or refused, wherever it was added."""
-    # BUG: marks are counted once all are there, in pytest_collection_modifyitems: a second mark
-    # from a hook or a pytest.param makes no item, is taken for checked, and the test passes.
     if place == "hook":
         suite.conftest("""
             from pytest_aerobust import robust
@@ -313,8 +311,6 @@ def test_a_contract_on_one_case_of_a_parametrization_is_checked(suite):
     """)
     result = suite.run()
     result.assert_outcomes(passed=1, failed=1)
-    # BUG: it can't, and says "this is a Function (a method of a unittest.TestCase?)"; the error
-    # about a mark that is added late even recommends this form.
     text = suite.failure(result)
     assert text.startswith("robust accuracy 0.800") or "pytest.param" in text
     assert "unittest" not in text

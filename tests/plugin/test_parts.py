@@ -209,8 +209,6 @@ def test_a_parametrized_fixture_behind_the_model(suite):
 
 def test_a_parametrized_fixture_behind_an_overridden_model(suite):
     """A module that builds on the conftest's model is multiplied by what that one asks for."""
-    # BUG: the conftest's model is not followed: only the overriding definition's own arguments
-    # are. Setup errs with "The requested fixture has no parameter defined for test".
     suite.conftest("""
         @pytest.fixture(params=[0.0, 0.1])
         def shift(request):

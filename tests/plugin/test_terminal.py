@@ -102,7 +102,7 @@ def test_an_open_accuracy_is_shown_as_its_bounds(suite):
         def test_early():
             pass
     """)
-    suite.run().stdout.fnmatch_lines(["test_early*  0.125..0.805  *"])
+    suite.run().stdout.fnmatch_lines(["test_early*  0.000..0.870  *"])
 
 
 def test_ids_carry_their_file_where_there_are_several(suite):
