@@ -196,6 +196,8 @@ class _Run:
     def _adaptive(self, filtered: RunningArm, rows: Tensor) -> None:
         """The attacker faces the pipeline itself, with the bare arm's examples in hand."""
         bare = self._search_on(self._unfiltered, rows)
+        if bare.ended:
+            return
         if self._one_model:
             moved = bare.rows[bare.beaten]
             wanted = filtered.open(moved)
