@@ -27,6 +27,6 @@ def test_quickstart_trains_passes_and_shows_the_filter_broken_once_known(pyteste
 
 
 def test_mnist_suite_collects_its_contracts_without_data(pytester):
-    """Nine contracts, three of them per threat and budget, and nothing is read to list them."""
+    """Twelve contracts, three for each threat and budget, and nothing is read to list them."""
     result = pytester.runpytest_subprocess("--co", "-q", str(copied(pytester, "mnist")))
-    result.stdout.fnmatch_lines(["*9 tests collected*"])
+    result.stdout.fnmatch_lines(["*12 tests collected*"])

@@ -21,5 +21,7 @@ def test_filter_holds_against_who_knows_it():
 
 @robust(attack=["fgsm", "bim"], eps=0.3, threat="gray-box", min_acc=0.7, marks=broken)
 @robust(attack="fgsm", eps=0.3, target=5, threat="gray-box", min_acc=0.7, marks=broken)
+@robust(attack=["fgsm", "bim"], eps=0.3, threat="white-box", min_acc=0.7, marks=broken)
+@robust(attack="fgsm", eps=0.3, target=5, threat="white-box", min_acc=0.7, marks=broken)
 def test_filter_holds_at_the_usual_budget():
     """At the field's usual budget for MNIST it breaks even for who does not know the filter."""
