@@ -82,7 +82,8 @@ def measure(
     Args:
         subject: What is under test; it comes back as it was, as does global random state.
         measurement: Attack, budget and threat.
-        need: Asked before every chunk what is still needed.
+        need: Asked what is still needed, before every chunk and after every step that beats a
+            sample.
         on_examples: Is shown every verified example.
         device: Where to run; None stays where the model is.
         chunk: Samples attacked at a time, rounded up to the attack's own blocks; None starts
