@@ -11,6 +11,10 @@ pytest_plugins = ["pytester"]
 # wait for the other worker's too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Where CI is set, pytest repeats whole messages in its summary, and inner runs would inherit it.
+for _name in ("CI", "BUILD_NUMBER"):
+    os.environ.pop(_name, None)
+
 _SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
 if "AEROBUST_DATA_DIR" not in os.environ and _SHARED.is_dir():
     os.environ["AEROBUST_DATA_DIR"] = str(_SHARED.resolve())
