@@ -49,7 +49,7 @@ class RobustConvNet(ConvNet):
             gradient=lambda loss, x: torch.autograd.grad(loss, x)[0],
             inputs=inputs,
             labels=labels,
-            target=None,
+            targets=None,
             eps=eps,
             bounds=(0.0, 1.0),
             places=numbers,

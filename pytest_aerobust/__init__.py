@@ -23,6 +23,7 @@ from pytest_aerobust.errors import (
 from pytest_aerobust.results import Arm, Evaluation, Evidence, Interval
 
 if TYPE_CHECKING:
+    from pytest_aerobust.examples import Counterexample, Counterexamples
     from pytest_aerobust.session import evaluate
 
 __version__ = "0.1.0"
@@ -32,6 +33,8 @@ __all__ = [
     "Arm",
     "AttackError",
     "ContractError",
+    "Counterexample",
+    "Counterexamples",
     "DataError",
     "Evaluation",
     "Evidence",
@@ -48,7 +51,15 @@ __all__ = [
 ]
 
 
+# What needs torch, and where it is.
+_HEAVY = {
+    "evaluate": "pytest_aerobust.session",
+    "Counterexample": "pytest_aerobust.examples",
+    "Counterexamples": "pytest_aerobust.examples",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "evaluate":
-        return import_module("pytest_aerobust.session").evaluate
+    if name in _HEAVY:
+        return getattr(import_module(_HEAVY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -78,14 +78,6 @@ def checked_statistics(name: str, value: Any, positive: bool = False) -> Statist
     return float(numbers[0]) if single else tuple(float(number) for number in numbers)
 
 
-def checked_target(value: Any) -> int | None:
-    if value is None:
-        return None
-    if not is_whole(value) or value < 0:
-        raise ContractError(f"target={value!r}: expected a class, a whole number of at least 0")
-    return int(value)
-
-
 def checked_count(name: str, value: Any, least: int) -> int | None:
     if value is None:
         return None

@@ -1,12 +1,14 @@
 """One side of the comparison while it runs: who is right, who is open, who is beaten."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.evidence.sanity import (
     CandidateTally,
     GradientTally,
@@ -22,36 +24,53 @@ from pytest_aerobust.results import (
     SURVIVED,
     WRONG,
     Arm,
+    Confusion,
     Evidence,
 )
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
-
-# Samples of the clean pass, which keeps nothing for a backward pass.
-_CLEAN_CHUNK = 256
+from pytest_aerobust.targets import Mistakes, Table
 
 
 class OnExamples(Protocol):
     """Is shown every verified example."""
 
-    def __call__(self, arm: str, samples: np.ndarray, examples: Tensor) -> None:
-        """See examples ``(n, ...)`` of samples, by their numbers in the data."""
+    def __call__(
+        self, arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray
+    ) -> None:
+        """See examples ``(n, ...)`` of samples, by their numbers in the data.
+
+        Args:
+            arm: ``unfiltered`` or ``filtered``.
+            samples: Place of each sample in the data that was handed in, ``(n,)``.
+            examples: What the arm errs on; later ones of a sample replace earlier ones.
+            answers: The class that the arm gives to each, ``(n,)``.
+        """
+
+
+def unseen(arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray) -> None:
+    """Nobody wants to see the examples."""
 
 
 class RunningArm:
     """An arm's outcomes, from the clean pass to the last claim.
 
-    A sample is open while it is pending, or, where the attacker has a target, beaten but not
-    yet seen as the target.
+    A sample is open while it is pending, or, where the attacker has targets, beaten but not
+    yet seen as its target.
 
     Args:
         name: ``unfiltered`` or ``filtered``.
         side: What the arm judges.
         samples: Inputs and labels.
         ball: Where the attacker may move an input.
-        target: The class that the attacker wants, or None.
         on_examples: Is shown every verified example.
+
+    Attributes:
+        targets: The class that the attacker wants of each sample ``(N,)``, below 0 for one that
+            is not attacked; None where any wrong answer will do.
     """
+
+    targets: Tensor | None = None
 
     def __init__(
         self,
@@ -59,27 +78,39 @@ class RunningArm:
         side: Classifier,
         samples: Samples,
         ball: Ball,
-        target: int | None,
         on_examples: OnExamples,
     ) -> None:
         self.name = name
         self.side = side
         self.tally = GradientTally()
         self._candidates = CandidateTally()
-        self._samples, self._ball, self._target = samples, ball, target
+        self.samples, self.ball = samples, ball
         self._on_examples = on_examples
         self._lowest, self._highest = np.inf, -np.inf
         logits = self._clean_logits()
-        check_classes(logits, samples, target, side.name)
+        check_classes(logits, samples, side.name)
         self._right = correct(logits, samples.labels)
+        self._logits = logits
+        # A tie counts as right, whatever argmax takes.
+        self._clean_answers = torch.where(self._right, samples.labels, logits.argmax(dim=1))
+        self._answers = self._clean_answers.clone()
         self._outcomes = torch.where(self._right, ord(PENDING), ord(WRONG))
-        if target is not None:
-            self._outcomes[self._right & (samples.labels == target)] = ord(EXEMPT)
+
+    @property
+    def classes(self) -> int:
+        return self._logits.shape[1]
+
+    def aim(self, table: Table) -> None:
+        """Send each class where the attacker wants it, before any search."""
+        wanted = torch.tensor([-1 if target is None else target for target in table])
+        self.targets = wanted.to(self.samples.labels)[self.samples.labels]
+        left_alone = (self.targets < 0) | (self.targets == self.samples.labels)
+        self._outcomes[self._right & left_alone] = ord(EXEMPT)
 
     def open(self, rows: Tensor) -> Tensor:
         """Which of `rows` the attacker still wants, as a mask."""
         outcomes = self._outcomes[rows]
-        if self._target is None:
+        if self.targets is None:
             return outcomes == ord(PENDING)
         return (outcomes == ord(PENDING)) | (outcomes == ord(BEATEN))
 
@@ -95,21 +126,24 @@ class RunningArm:
         accepted = torch.zeros_like(rows, dtype=torch.bool)
         claims = torch.ones_like(accepted)
         if logits is not None:
-            claims = ~correct(logits, self._samples.labels[rows])
+            claims = ~correct(logits, self.samples.labels[rows])
         if claims.any():
             accepted[claims] = self._verified(rows[claims], candidates[claims])
         return accepted
 
     def _verified(self, rows: Tensor, candidates: Tensor) -> Tensor:
         self._candidates.add(candidates)
-        originals, labels = self._samples.inputs[rows], self._samples.labels[rows]
-        found = verify(self.side, originals, candidates, labels, self._target, self._ball)
+        originals, labels = self.samples.inputs[rows], self.samples.labels[rows]
+        targets = None if self.targets is None else self.targets[rows]
+        found = verify(self.side, originals, candidates, labels, targets, self.ball)
         if found.adversarial.any():
-            beaten = rows[found.adversarial]
+            beaten, answers = rows[found.adversarial], found.answers[found.adversarial]
             self._outcomes[beaten] = ord(BEATEN)
             self._outcomes[rows[found.at_target]] = ord(AT_TARGET)
-            numbers = self._samples.ids[beaten.cpu()].numpy()
-            self._on_examples(self.name, numbers, candidates[found.adversarial])
+            self._answers[beaten] = answers
+            numbers = self.samples.ids[beaten.cpu()].numpy()
+            examples = candidates[found.adversarial]
+            self._on_examples(self.name, numbers, examples, answers.cpu().numpy())
         return found.adversarial
 
     def close(self, rows: Tensor) -> None:
@@ -118,20 +152,55 @@ class RunningArm:
         self._outcomes[rows[pending]] = ord(SURVIVED)
 
     def outcome(self) -> Arm:
-        """What is known of every sample now."""
+        """What is known of every sample now, as cheaply as a verdict needs it."""
         return Arm(self._outcomes.to("cpu", torch.uint8).numpy().tobytes().decode("ascii"))
+
+    def result(self) -> Arm:
+        """The same with the confusion matrices."""
+        clean, attacked = self._confusion(self._clean_answers), self._confusion(self._answers)
+        return replace(self.outcome(), clean_confusion=clean, confusion=attacked)
+
+    def mistakes(self) -> Mistakes:
+        """What the attack made of each class."""
+        shape = (self.classes, self.classes)
+        counts = np.zeros(shape, dtype=int)
+        for actual, answered, count in self._confusion(self._answers):
+            counts[actual, answered] = count
+        wrong = self._logits.scatter(1, self.samples.labels[:, None], -torch.inf).argmax(dim=1)
+        runners_up = np.zeros(shape, dtype=int)
+        for actual, answered, count in self._confusion(wrong):
+            runners_up[actual, answered] = count
+        return Mistakes(counts.tolist(), runners_up.tolist())
+
+    def _confusion(self, answers: Tensor) -> Confusion:
+        pairs = torch.stack([self.samples.labels, answers], dim=1).cpu().numpy()
+        cells, counts = np.unique(pairs, axis=0, return_counts=True)
+        return tuple(
+            (int(actual), int(answered), int(count))
+            for (actual, answered), count in zip(cells, counts, strict=True)
+        )
 
     def evidence(self, attack: str) -> list[Evidence]:
         """What speaks against a pass of this arm."""
         return [
-            *clean_evidence(self._right, self._samples.labels, self.name),
+            *clean_evidence(self._right, self.samples.labels, self.name),
             *self.tally.evidence(attack, self.name),
             *self._candidates.evidence(attack, self.name),
         ]
 
-    def filter_notes(self) -> tuple[str, ...]:
-        """A warning where the filter's clean outputs leave the bounds."""
-        low, high = self._ball.bounds
+    def target_notes(self) -> tuple[str, ...]:
+        """How many samples nobody attacks, because their class is sent nowhere."""
+        alone = 0 if self.targets is None else int((self.targets < 0).sum())
+        if not alone:
+            return ()
+        return (
+            f"{alone} of {len(self.samples)} samples are not attacked, because target= names no "
+            "class for theirs: they count as survivors where they are right",
+        )
+
+    def filter_notes(self, bounds: Bounds) -> tuple[str, ...]:
+        """A warning where the filter's clean outputs leave the bounds of the data."""
+        low, high = bounds
         slack = 1e-6 * (high - low)
         if low - slack <= self._lowest and self._highest <= high + slack:
             return ()
@@ -143,7 +212,7 @@ class RunningArm:
     def _clean_logits(self) -> Tensor:
         answers = []
         with torch.no_grad():
-            for inputs in torch.split(self._samples.inputs, _CLEAN_CHUNK):
+            for inputs in self.samples.chunks():
                 seen, logits = self.side.clean(inputs)
                 self._lowest = min(self._lowest, seen.min().item())
                 self._highest = max(self._highest, seen.max().item())

@@ -13,10 +13,15 @@ from pytest_aerobust.errors import ContractError, did_you_mean
 Norm = Literal["linf", "l2", "l1", "l0"]
 Access = Literal["gradient", "score", "decision"]
 Target = Literal["no", "yes", "only"]
-Threat = Literal["white-box", "gray-box", "black-box"]
+Threat = Literal["white-box", "gray-box", "black-box", "behind-filter"]
 
 NORMS: tuple[Norm, ...] = get_args(Norm)
 THREATS: tuple[Threat, ...] = get_args(Threat)
+# Those that mean nothing without a filter, and what they mean with one.
+FILTER_THREATS: Mapping[Threat, str] = {
+    "gray-box": "an attacker who doesn't know the filter",
+    "behind-filter": "an attacker who reaches in behind the filter",
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ class AttackSpec:
     def threats(self) -> tuple[Threat, ...]:
         """The threats that mean something for it, its own first."""
         if self.access == "gradient":
-            return ("white-box", "gray-box")
-        return ("black-box", "gray-box")
+            return ("white-box", *FILTER_THREATS)
+        return ("black-box", *FILTER_THREATS)
 
 
 def _own(name: str, classes: Mapping[Norm, str], *arguments: str) -> AttackSpec:

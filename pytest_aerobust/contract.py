@@ -17,13 +17,13 @@ from pytest_aerobust.arguments import (
     checked_fixture,
     checked_floor,
     checked_statistics,
-    checked_target,
     checked_threat,
 )
 from pytest_aerobust.budgets import Epsilons
-from pytest_aerobust.catalogue import Norm, Threat, fitting
+from pytest_aerobust.catalogue import FILTER_THREATS, Norm, Threat, fitting
 from pytest_aerobust.choice import AttackChoice, chosen
 from pytest_aerobust.errors import ContractError, did_you_mean
+from pytest_aerobust.targets import Rule, Target, checked_target
 
 _LATER = {
     "max_regression": "it needs a stored baseline, which this version can't keep yet",
@@ -79,7 +79,7 @@ class Contract:
         attack: How the attacker searches.
         eps: One budget, or a range of them, in the units of the data.
         threat: What the attacker knows; None leaves it to the options and the attack.
-        target: The class that the attacker wants to see, if any.
+        target: What the attacker wants to see, if anything.
         floors: What must hold.
         model: Name of the fixture that gives the model; `data` and `filter` likewise.
         bounds: Smallest and largest value of an input; None asks the fixture.
@@ -92,7 +92,7 @@ class Contract:
     attack: AttackChoice
     eps: float | Epsilons
     threat: Threat | None = None
-    target: int | None = None
+    target: Target | None = None
     floors: Floors = field(default_factory=Floors)
     model: str = "aerobust_model"
     data: str = "aerobust_data"
@@ -123,7 +123,7 @@ class Contract:
         parts += [choice.norm] if choice.norm != spec.default_norm else []
         parts += [eps]
         parts += [self.threat] if self.threat not in (None, spec.threats[0]) else []
-        parts += [f"target{self.target}"] if self.target is not None else []
+        parts += [_target_id(self.target.plain)] if self.target is not None else []
         parts += [self.model] if self.model != "aerobust_model" else []
         parts += [self.data] if self.data != "aerobust_data" else []
         parts += [self.filter or "unfiltered"] if self.filter != "aerobust_filter" else []
@@ -153,7 +153,7 @@ class Contract:
         spec = self.attack.spec
         if self.threat is not None:
             return self.threat
-        fits = preferred in spec.threats and (filtered or preferred != "gray-box")
+        fits = preferred in spec.threats and (filtered or preferred not in FILTER_THREATS)
         return preferred if preferred is not None and fits else spec.threats[0]
 
     def check(self) -> None:
@@ -172,8 +172,13 @@ class Contract:
         if self.target is not None and spec.target == "no":
             takers = [name for name in ("fgsm", "bim", "pgd", "mi-fgsm") if name != spec.name]
             raise ContractError(
-                f"{spec.name} takes no target (target={self.target}); "
+                f"{spec.name} takes no target (target={self.target.plain}); "
                 f"attacks that do are {', '.join(takers)}, L2CarliniWagnerAttack, ..."
+            )
+        if self.target is not None and self.target.derived and spec.target == "only":
+            raise ContractError(
+                f"target={self.target.plain!r} is derived from the untargeted attack, but "
+                f"{spec.name} is targeted only; state a class or a mapping such as {{3: 8}}"
             )
         if self.target is None and spec.target == "only":
             raise ContractError(f"{spec.name} is targeted only; state target=, the wanted class")
@@ -181,11 +186,17 @@ class Contract:
             raise ContractError("max_target_hits needs target=, the class that the attacker wants")
         if self.filter is None and self.floors.min_gain is not None:
             raise ContractError("min_gain compares with and without the filter, but filter=None")
-        if self.filter is None and self.threat == "gray-box":
+        if self.filter is None and self.threat is not None and self.threat in FILTER_THREATS:
             raise ContractError(
-                "threat='gray-box' is an attacker who doesn't know the filter, but filter=None; "
+                f"threat={self.threat!r} is {FILTER_THREATS[self.threat]}, but filter=None; "
                 "leave the threat out"
             )
+
+
+def _target_id(plain: int | str) -> str:
+    if isinstance(plain, int):
+        return f"target{plain}"
+    return "target-" + plain.replace("→", "to").replace(" ...", "-more").replace(" ", "-")
 
 
 @dataclass(frozen=True)
@@ -203,7 +214,7 @@ def robust(
     *,
     norm: Norm | None = None,
     threat: Threat | None = None,
-    target: int | None = None,
+    target: int | Mapping[int, int] | Rule | None = None,
     min_acc: float | None = None,
     max_drop: float | None = None,
     min_gain: float | None = None,
@@ -237,7 +248,11 @@ def robust(
         norm: Norm of the budget's ball; the attack's own by default (Linf for the plain names).
         threat: What the attacker knows: ``"white-box"``, ``"gray-box"`` or ``"black-box"``;
             by default white-box for attacks that use gradients, black-box for the others.
-        target: Class that the attacker wants to see; untargeted by default.
+            ``"behind-filter"`` adds the perturbation to the filter's output, to reproduce papers.
+        target: What the attacker wants to see: a class; a mapping class to class (the samples
+            of classes that it leaves out are not attacked); ``"natural"``, each class goes to
+            what it is most often mistaken for under the untargeted attack on the bare model;
+            ``"non-natural"``, to what it is least often mistaken for. Untargeted by default.
         min_acc: Least robust accuracy, in [0, 1].
         max_drop: Most that robust accuracy may lie below clean accuracy, in [0, 1].
         min_gain: Least robust accuracy that the filter must add, in [-1, 1].

@@ -8,24 +8,27 @@ may say that the verdict is certain.
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arms import OnExamples, Retirement, RunningArm
-from pytest_aerobust.attacks.build import build_attack
+from pytest_aerobust.arguments import Bounds
+from pytest_aerobust.arms import OnExamples, Retirement, RunningArm, unseen
+from pytest_aerobust.attacks.build import build_attack, check_bounds
 from pytest_aerobust.attacks.search import Problem, loss_gradients
-from pytest_aerobust.catalogue import Threat
+from pytest_aerobust.catalogue import FILTER_THREATS, Threat
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.sanity import count_note, setting_notes
 from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.results import Evaluation
+from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import isolated
-from pytest_aerobust.subjects.subject import Sides, Subject
+from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter
+from pytest_aerobust.targets import Mistakes, Table, Target
 
 # Samples attacked at a time: few at first, since a broken floor shows soon, then as many as keep
 # a step's overhead small while its activations still fit the cache.
@@ -48,14 +51,14 @@ class Measurement:
         attack: How the attacker searches.
         eps: Radius of the ball, in the units of the data.
         threat: What the attacker knows.
-        target: The class that the attacker wants, or None.
+        target: What the attacker wants to see, or None.
         seed: Seed of everything random.
     """
 
     attack: AttackChoice
     eps: float
     threat: Threat
-    target: int | None = None
+    target: Target | None = None
     seed: int = 0
 
     @property
@@ -73,7 +76,7 @@ def measure(
     measurement: Measurement,
     *,
     need: Callable[[Evaluation], Need] = lambda evaluation: Need.ATTACK,
-    on_examples: OnExamples = lambda arm, samples, examples: None,
+    on_examples: OnExamples = unseen,
     device: str | None = None,
     chunk: int | None = None,
 ) -> Evaluation:
@@ -96,7 +99,7 @@ def measure(
     """
     started = time.perf_counter()
     with isolated(measurement.stream), subject.borrowed(device) as sides:
-        run = _Run(subject, sides, measurement, on_examples, need, started)
+        run = _Run(subject.bounds, sides, measurement, on_examples, need, started)
         chunks = run.chunks(chunk)
         while chunks and (wanted := run.need()) is not Need.NOTHING:
             step = run.attack if wanted is Need.ATTACK else run.weigh
@@ -107,7 +110,7 @@ def measure(
 class _Run:
     def __init__(
         self,
-        subject: Subject,
+        bounds: Bounds,
         sides: Sides,
         measurement: Measurement,
         on_examples: OnExamples,
@@ -115,21 +118,52 @@ class _Run:
         started: float,
     ) -> None:
         self._needed, self._started = need, started
-        self._sides, self._measurement, self._bounds = sides, measurement, subject.bounds
-        self._search = build_attack(measurement.attack, subject.bounds)
-        if sides.pipeline is None and measurement.threat == "gray-box":
-            raise ContractError(
-                "threat='gray-box' is an attacker who doesn't know the filter, but there is no "
-                "filter: give one (fixture aerobust_filter), or leave the threat out"
-            )
-        self._ball = Ball(measurement.attack.norm, measurement.eps, subject.bounds)
+        self._sides, self._measurement, self._bounds = sides, measurement, bounds
+        self._search = build_attack(measurement.attack)
+        _check_filter(measurement.threat, sides)
 
-        def arm(name: str, side: Classifier) -> RunningArm:
-            target = measurement.target
-            return RunningArm(name, side, sides.samples, self._ball, target, on_examples)
+        def arm(name: str, side: Classifier, samples: Samples, bounds: Bounds) -> RunningArm:
+            check_bounds(measurement.attack, bounds)
+            ball = Ball(measurement.attack.norm, measurement.eps, bounds)
+            return RunningArm(name, side, samples, ball, on_examples)
 
-        self._unfiltered = arm("unfiltered", sides.unfiltered)
-        self._filtered = None if sides.pipeline is None else arm("filtered", sides.pipeline)
+        self._unfiltered = arm("unfiltered", sides.unfiltered, sides.samples, bounds)
+        self._filtered = None
+        if sides.pipeline is not None and self._behind:
+            seen, reach = behind_filter(sides.pipeline, sides.samples, bounds)
+            self._filtered = arm("filtered", sides.known, seen, reach)
+        elif sides.pipeline is not None:
+            self._filtered = arm("filtered", sides.pipeline, sides.samples, bounds)
+        self._table = self._aimed()
+
+    @property
+    def _behind(self) -> bool:
+        return self._measurement.threat == "behind-filter"
+
+    def _aimed(self) -> Table | None:
+        """The target of each class, with the arms sent there; None where there is none."""
+        target = self._measurement.target
+        if target is None:
+            return None
+        table = target.table(min(arm.classes for arm in self._arms), self._mistakes)
+        for arm in self._arms:
+            arm.aim(table)
+        return table
+
+    def _mistakes(self) -> Mistakes:
+        """What the same attack without a target makes of the bare model, in full."""
+        own = self._measurement.attack.spec.threats[0]
+        run = _Run(
+            self._bounds,
+            replace(self._sides, pipeline=None),
+            replace(self._measurement, target=None, threat=own),
+            unseen,
+            lambda evaluation: Need.ATTACK,
+            self._started,
+        )
+        for rows in run.chunks(None):
+            run.attack(rows)
+        return run._unfiltered.mistakes()
 
     def chunks(self, size: int | None) -> list[Tensor]:
         samples, block = self._sides.samples, self._search.block
@@ -144,7 +178,7 @@ class _Run:
 
     def need(self) -> Need:
         """What is still needed, as far as is known now."""
-        return self._needed(self.evaluation())
+        return self._needed(self._known())
 
     def _certain(self) -> bool:
         """Whether a search may end in its middle; in a small set an exact number is worth more."""
@@ -160,6 +194,9 @@ class _Run:
                 self._search_on(self._unfiltered, rows)
             elif self._measurement.threat == "gray-box":
                 self._gray_box(self._filtered, rows)
+            elif self._behind:
+                if not self._search_on(self._unfiltered, rows).ended:
+                    self._search_on(self._filtered, rows)
             else:
                 self._adaptive(self._filtered, rows)
         if not self._certain():
@@ -177,7 +214,7 @@ class _Run:
                 wanted = rows[arm.open(rows)]
                 if len(wanted):
                     side = self._sides.known if gray else arm.side
-                    arm.tally.add(loss_gradients(self._problem(side, wanted)))
+                    arm.tally.add(loss_gradients(self._problem(side, arm, wanted)))
 
     @property
     def _arms(self) -> list[RunningArm]:
@@ -190,8 +227,15 @@ class _Run:
     def _search_on(self, arm: RunningArm, rows: Tensor) -> Retirement:
         """Search on the arm's own side; who is beaten retires."""
         rows = rows[arm.open(rows)]
-        watch = self._watch(arm, rows, torch.zeros_like(rows, dtype=torch.bool), [arm])
-        self._run_search(arm.side, rows, watch)
+        watch = Retirement(
+            arm,
+            rows,
+            torch.zeros_like(rows, dtype=torch.bool),
+            [arm.tally],
+            arm.samples.inputs[rows],
+            self._certain,
+        )
+        self._run_search(arm.side, arm, rows, watch)
         return watch
 
     def _adaptive(self, filtered: RunningArm, rows: Tensor) -> None:
@@ -218,44 +262,45 @@ class _Run:
         else:
             rows = rows[filtered.open(rows) | bare.open(rows)]
         needed = filtered.open(rows)
-        watched = [arm for arm in (bare, filtered) if arm is not None]
-        watch = self._watch(bare, rows, needed, watched)
-        found = self._run_search(self._sides.known, rows, watch)
+        tallies = [arm.tally for arm in (bare, filtered) if arm is not None]
+        inputs = filtered.samples.inputs[rows]
+        watch = Retirement(bare, rows, needed, tallies, inputs, self._certain)
+        found = self._run_search(self._sides.known, filtered, rows, watch)
         for ends in [] if watch.ended else found:
             wanted = filtered.open(rows)
             filtered.judge(rows[wanted], ends[wanted])
 
-    def _watch(
-        self,
-        arm: RunningArm | None,
-        rows: Tensor,
-        to_the_end: Tensor,
-        counted: list[RunningArm],
-    ) -> Retirement:
-        tallies = [each.tally for each in counted]
-        inputs = self._sides.samples.inputs[rows]
-        return Retirement(arm, rows, to_the_end, tallies, inputs, self._certain)
+    def _run_search(
+        self, side: Classifier, arm: RunningArm, rows: Tensor, watch: Retirement
+    ) -> list[Tensor]:
+        return self._search.search(self._problem(side, arm, rows), watch) if len(rows) else []
 
-    def _run_search(self, side: Classifier, rows: Tensor, watch: Retirement) -> list[Tensor]:
-        return self._search.search(self._problem(side, rows), watch) if len(rows) else []
-
-    def _problem(self, side: Classifier, rows: Tensor) -> Problem:
-        samples, places = self._sides.samples, rows.cpu()
+    def _problem(self, side: Classifier, arm: RunningArm, rows: Tensor) -> Problem:
+        """Attack `side` from the inputs of an arm; in the gray box the side is not the arm's."""
+        samples, places = arm.samples, rows.cpu()
         return Problem(
             ask=side,
             gradient=side.gradient,
             inputs=samples.inputs[rows],
             labels=samples.labels[rows],
-            target=self._measurement.target,
+            targets=None if arm.targets is None else arm.targets[rows],
             eps=self._measurement.eps,
-            bounds=self._bounds,
+            bounds=arm.ball.bounds,
             places=places.numpy(),
             samples=samples.ids[places].numpy(),
             seed=self._measurement.stream,
         )
 
     def evaluation(self) -> Evaluation:
-        """What is known now."""
+        """What is known now, with the confusion matrices."""
+        return replace(
+            self._known(),
+            unfiltered=self._unfiltered.result(),
+            filtered=None if self._filtered is None else self._filtered.result(),
+        )
+
+    def _known(self) -> Evaluation:
+        """What is known now, as cheaply as a verdict needs it."""
         measurement, choice = self._measurement, self._measurement.attack
         return Evaluation(
             attack=choice.spec.name,
@@ -263,7 +308,7 @@ class _Run:
             norm=choice.norm,
             eps=measurement.eps,
             threat=measurement.threat,
-            target=measurement.target,
+            target=None if measurement.target is None else measurement.target.plain,
             arguments=dict(self._search.strength),
             seed=measurement.seed,
             unfiltered=self._unfiltered.outcome(),
@@ -272,17 +317,35 @@ class _Run:
                 finding for arm in self._arms for finding in arm.evidence(choice.spec.name)
             ),
             notes=self._notes(),
+            targets=self._table,
+            classes=tuple(map(str, range(self._unfiltered.classes))),
             seconds=time.perf_counter() - self._started,
         )
 
     def _notes(self) -> tuple[str, ...]:
-        eps, samples = self._measurement.eps, self._sides.samples
+        eps, samples, pipeline = self._measurement.eps, self._sides.samples, self._arms[-1]
         travel = self._search.travel(eps) if eps else None
         name = self._measurement.attack.spec.name
         return (
             *samples.notes,
             *self._sides.notes,
-            *setting_notes(name, self._ball, samples.inputs[0].numel(), travel),
-            *([] if self._filtered is None else self._filtered.filter_notes()),
+            *setting_notes(name, pipeline.ball, samples.inputs[0].numel(), travel),
+            *([] if self._filtered is None else self._filtered.filter_notes(self._bounds)),
+            *([_UNREACHABLE] if self._behind else []),
+            *pipeline.target_notes(),
             *count_note(len(samples)),
+        )
+
+
+_UNREACHABLE = (
+    "threat='behind-filter' changes what the filter puts out, where no attacker of the deployed "
+    "pipeline can reach: it reproduces publications and shows nothing of the pipeline"
+)
+
+
+def _check_filter(threat: Threat, sides: Sides) -> None:
+    if sides.pipeline is None and threat in FILTER_THREATS:
+        raise ContractError(
+            f"threat={threat!r} is {FILTER_THREATS[threat]}, but there is no filter: give one "
+            "(fixture aerobust_filter), or leave the threat out"
         )

@@ -12,7 +12,11 @@ PENDING = "?"  # not attacked yet
 SURVIVED = "s"
 BEATEN = "b"
 AT_TARGET = "t"  # beaten, and seen as the target
-EXEMPT = "e"  # right, and its label is the target: nothing to attack
+EXEMPT = "e"  # right, and its label is the target or has none: nothing to attack
+
+
+Confusion = tuple[tuple[int, int, int], ...]
+"""The cells above 0 of a confusion matrix: actual class, answered class, count; sorted."""
 
 
 class Interval(NamedTuple):
@@ -35,11 +39,16 @@ class Arm:
 
     Attributes:
         outcomes: One letter a sample, in the order of the data: ``-`` wrong before any attack,
-            ``s`` survived, ``b`` beaten, ``t`` beaten and seen as the target, ``e`` right and
-            of the target class (nothing to attack), ``?`` not attacked yet.
+            ``s`` survived, ``b`` beaten, ``t`` beaten and seen as the target, ``e`` right and with
+            no class to be sent to (nothing to attack), ``?`` not attacked yet.
+        clean_confusion: Actual against answered classes before any attack.
+        confusion: The same where each beaten sample is answered as its adversarial example is,
+            the one at the target where there is one; every other sample as before the attack.
     """
 
     outcomes: str
+    clean_confusion: Confusion = ()
+    confusion: Confusion = ()
 
     @property
     def samples(self) -> int:
@@ -102,12 +111,26 @@ class Arm:
 
     @property
     def target_hits(self) -> float:
-        """Share of the attacked samples (right, and not of the target class) at the target.
+        """Share of the attacked samples (right, and sent to another class) at the target.
 
         Raises:
             UndecidedError: The arm stopped early, so it is an interval.
         """
         return _one_number(self.target_hits_interval, "target_hits")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and text."""
+        return {
+            "outcomes": self.outcomes,
+            "clean_confusion": [list(cell) for cell in self.clean_confusion],
+            "confusion": [list(cell) for cell in self.confusion],
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Arm":
+        """The inverse of :meth:`to_dict`."""
+        cells = ("clean_confusion", "confusion")
+        return cls(plain["outcomes"], *(tuple(map(tuple, plain[name])) for name in cells))
 
     def _share(self, known: int, of: int) -> Interval:
         if not of:
@@ -152,13 +175,17 @@ class Evaluation:
         norm: ``linf``, ``l2``, ``l1`` or ``l0``.
         eps: Budget, in the units of the data.
         threat: What the attacker knew.
-        target: The class the attacker wanted, if any.
+        target: What the attacker wanted, if anything: a class, a mapping in words, ``natural`` or
+            ``non-natural``.
         arguments: What the attack was told, as text.
         seed: Seed of everything random.
         unfiltered: The bare model, attacked and judged.
         filtered: The pipeline, attacked under the threat; None where there is no filter.
         evidence: What was found about the run itself.
         notes: What a reader should know about inputs and settings.
+        targets: The target of each class from 0, None for one whose samples are not attacked;
+            None where the attack has no target.
+        classes: Name of each class from 0: the model's own, or its number.
         seconds: Wall-clock time of the measurement.
     """
 
@@ -167,13 +194,15 @@ class Evaluation:
     norm: str
     eps: float
     threat: str
-    target: int | None
+    target: int | str | None
     arguments: Mapping[str, str]
     seed: int
     unfiltered: Arm
     filtered: Arm | None
     evidence: tuple[Evidence, ...] = ()
     notes: tuple[str, ...] = ()
+    targets: tuple[int | None, ...] | None = None
+    classes: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -195,18 +224,24 @@ class Evaluation:
         """Plain lists, dicts and scalars, for JSON and for other processes."""
         return asdict(self) | {
             "arguments": dict(self.arguments),
+            "unfiltered": self.unfiltered.to_dict(),
+            "filtered": None if self.filtered is None else self.filtered.to_dict(),
             "evidence": [asdict(finding) for finding in self.evidence],
             "notes": list(self.notes),
+            "targets": None if self.targets is None else list(self.targets),
+            "classes": list(self.classes),
         }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Evaluation":
         """The inverse of :meth:`to_dict`."""
-        filtered = plain["filtered"]
+        filtered, targets = plain["filtered"], plain["targets"]
         built = {
-            "unfiltered": Arm(**plain["unfiltered"]),
-            "filtered": None if filtered is None else Arm(**filtered),
+            "unfiltered": Arm.from_dict(plain["unfiltered"]),
+            "filtered": None if filtered is None else Arm.from_dict(filtered),
             "evidence": tuple(Evidence(**finding) for finding in plain["evidence"]),
             "notes": tuple(plain["notes"]),
+            "targets": None if targets is None else tuple(targets),
+            "classes": tuple(plain["classes"]),
         }
         return cls(**{**plain, **built})

@@ -14,9 +14,9 @@ from pytest_aerobust.arguments import (
     checked_count,
     checked_eps,
     checked_statistics,
-    checked_target,
     checked_threat,
 )
+from pytest_aerobust.arms import OnExamples, unseen
 from pytest_aerobust.budgets import Epsilons
 from pytest_aerobust.catalogue import Norm, Threat
 from pytest_aerobust.choice import chosen
@@ -28,6 +28,7 @@ from pytest_aerobust.results import Evaluation
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.data import Pairs, read_samples
 from pytest_aerobust.subjects.subject import Subject, build_subject
+from pytest_aerobust.targets import Rule, checked_target
 from pytest_aerobust.varying import Boundary, find_boundary
 from pytest_aerobust.verdict import Verdict, explain, headline, judge
 
@@ -107,6 +108,10 @@ class Judged:
             low, high = arm.accuracy_interval
             found[f"{name}_accuracy_low"] = float(low)
             found[f"{name}_accuracy_high"] = float(high)
+        if evaluation.targets is not None:
+            low, high = evaluation.pipeline.target_hits_interval
+            found["target"] = evaluation.target
+            found |= {"target_hits_low": float(low), "target_hits_high": float(high)}
         found |= {check.name: float(check.floor) for check in self.verdict.checks}
         return [(f"aerobust_{name}", value) for name, value in found.items()]
 
@@ -285,7 +290,7 @@ def evaluate(
     filter: Any = None,
     norm: Norm | None = None,
     threat: Threat | None = None,
-    target: int | None = None,
+    target: int | Mapping[int, int] | Rule | None = None,
     unfiltered_model: Any = None,
     bounds: Bounds = (0.0, 1.0),
     mean: float | Sequence[float] | None = None,
@@ -295,6 +300,7 @@ def evaluate(
     samples: int | None = None,
     seed: int = 0,
     device: str | None = None,
+    on_examples: OnExamples | None = None,
 ) -> Evaluation:
     """Attack a model with and without a filter and count who survives; pytest not needed.
 
@@ -307,7 +313,8 @@ def evaluate(
         filter: In front of the model, from inputs to inputs; None tests the bare model.
         norm: Norm of the budget's ball; the attack's own by default.
         threat: What the attacker knows; the attack's own by default.
-        target: Class that the attacker wants; untargeted by default.
+        target: What the attacker wants: a class, a mapping class to class, ``"natural"`` or
+            ``"non-natural"``, as in :func:`robust`; untargeted by default.
         unfiltered_model: A model of its own for the arm without the filter.
         bounds: Smallest and largest value of an input.
         mean: Subtracted in front of the models, one number or one a channel.
@@ -317,6 +324,7 @@ def evaluate(
         samples: Draw this many, stratified by label; all by default.
         seed: Seed of everything random.
         device: Where to run; None stays where the model is.
+        on_examples: Is shown every verified adversarial example; see :class:`Counterexamples`.
 
     Returns:
         The evaluation of all samples.
@@ -344,4 +352,9 @@ def evaluate(
         samples=checked_count("samples", samples, least=1),
         seed=drawn,
     )
-    return measure(subject, Measurement(choice, float(eps), settled, wanted, drawn), device=device)
+    return measure(
+        subject,
+        Measurement(choice, float(eps), settled, wanted, drawn),
+        on_examples=on_examples or unseen,
+        device=device,
+    )

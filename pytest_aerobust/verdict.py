@@ -6,7 +6,10 @@ from fractions import Fraction
 from typing import Literal
 
 from pytest_aerobust.contract import Floors
-from pytest_aerobust.results import Arm, Evaluation, Evidence, Interval
+from pytest_aerobust.results import AT_TARGET, Arm, Evaluation, Evidence, Interval
+
+# Pairs of classes spelled out in a failure before the rest is only counted.
+_TOLD_TARGETS = 12
 
 Outcome = Literal["passed", "failed", "inconclusive", "undecided"]
 
@@ -98,7 +101,12 @@ def _check(name: str, floor: Fraction, evaluation: Evaluation) -> FloorCheck:
 
 def explain(verdict: Verdict, evaluation: Evaluation) -> str:
     """The verdict in words: the numbers first, then what a person needs next."""
-    facts = (_arms(evaluation), _attack(evaluation), *_other_checks(verdict))
+    facts = (
+        _arms(evaluation),
+        _attack(evaluation),
+        _targets(evaluation),
+        *_other_checks(verdict),
+    )
     findings = [*(f.text for f in verdict.void), *evaluation.notes]
     return "\n  ".join([headline(verdict, evaluation), *filter(None, facts), *findings])
 
@@ -170,6 +178,7 @@ def _arms(evaluation: Evaluation) -> str:
     shares = [f"clean {evaluation.pipeline.clean_accuracy:.3f}"]
     shares += [f"{name} {_known(arm)}" for name, arm in evaluation.arms.items()]
     shares += [_beaten(evaluation.pipeline)]
+    shares += [_hits(evaluation.pipeline)] if evaluation.targets is not None else []
     return " · ".join(shares)
 
 
@@ -188,6 +197,20 @@ def _beaten(arm: Arm) -> str:
     return f"{arm.beaten} of {attacked} attacked samples beaten"
 
 
+def _hits(arm: Arm) -> str:
+    return f"{arm.outcomes.count(AT_TARGET)} at their target"
+
+
 def _attack(evaluation: Evaluation) -> str:
     told = ", ".join(f"{name}={value}" for name, value in evaluation.arguments.items())
     return f"{evaluation.attack}({told}), seed {evaluation.seed}"
+
+
+def _targets(evaluation: Evaluation) -> str:
+    """The table of a mapping or a rule; of a single class the first line says enough."""
+    if evaluation.targets is None or len(set(evaluation.targets)) == 1:
+        return ""
+    pairs = zip(evaluation.classes, evaluation.targets, strict=True)
+    told = [f"{name}→{evaluation.classes[to]}" for name, to in pairs if to is not None]
+    more = f" and {len(told) - _TOLD_TARGETS} more" if len(told) > _TOLD_TARGETS else ""
+    return f"targets {' '.join(told[:_TOLD_TARGETS])}{more}"

@@ -10,18 +10,25 @@ from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import ContractError
 
 
-def build_attack(choice: AttackChoice, bounds: Bounds) -> Search:
-    """The attack of a choice.
+def check_bounds(choice: AttackChoice, bounds: Bounds) -> None:
+    """Refuse bounds that the attack can't work within.
 
     Raises:
-        ContractError: Its constructor refuses the arguments, an optional package is missing,
-            or it can't work within these bounds.
+        ContractError: It knows [0, 1] alone.
     """
     if choice.spec.unit_bounds and bounds != (0.0, 1.0):
         raise ContractError(
             f"{choice.spec.name} works in the bounds (0, 1) alone, the contract's are "
             f"({bounds[0]:g}, {bounds[1]:g}): scale the data, or choose BoundaryAttack"
         )
+
+
+def build_attack(choice: AttackChoice) -> Search:
+    """The attack of a choice.
+
+    Raises:
+        ContractError: Its constructor refuses the arguments, or an optional package is missing.
+    """
     attack = choice.ready if choice.ready is not None else _constructed(choice)
     return attack if hasattr(attack, "search") else StockAttack(attack, choice)
 

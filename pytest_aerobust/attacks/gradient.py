@@ -122,9 +122,9 @@ class RetiringDescent(BaseGradientDescent):
 
 
 def _goal(problem: Problem) -> tuple[Tensor, float, Tensor]:
-    if problem.target is None:
+    if problem.targets is None:
         return problem.inputs, 1.0, problem.labels
-    return problem.inputs, -1.0, torch.full_like(problem.labels, problem.target)
+    return problem.inputs, -1.0, problem.targets
 
 
 def _generator(seed: int, sample: int) -> np.random.Generator:
@@ -274,12 +274,9 @@ def _foolbox_problem(
     model: Any, inputs: Tensor, criterion: Any, epsilon: float
 ) -> tuple[Problem, Watcher]:
     if isinstance(criterion, Misclassification):
-        labels, target = criterion.labels.raw, None
+        labels, targets = criterion.labels.raw, None
     elif isinstance(criterion, TargetedMisclassification):
-        wanted = criterion.target_classes.raw
-        if (wanted != wanted[0]).any():
-            raise ValueError("expected one target class for the whole batch")
-        labels, target = wanted, int(wanted[0])
+        labels = targets = criterion.target_classes.raw
     else:
         raise ValueError(f"unsupported criterion {criterion!r}")
     problem = Problem(
@@ -287,7 +284,7 @@ def _foolbox_problem(
         gradient=lambda loss, x: torch.autograd.grad(loss, x)[0],
         inputs=inputs,
         labels=labels,
-        target=target,
+        targets=targets,
         eps=epsilon,
         bounds=tuple(model.bounds),
         places=np.arange(len(inputs)),

@@ -20,7 +20,7 @@ class Problem:
         gradient: Gradient of a loss of such logits with respect to the inputs.
         inputs: ``(n, ...)``, inside the bounds.
         labels: ``(n,)``, the true classes.
-        target: The class that the attacker wants, or None.
+        targets: The class that the attacker wants of each sample ``(n,)``, or None.
         eps: Radius of the ball.
         bounds: Smallest and largest value of an input.
         places: Place of each sample among all that are measured.
@@ -33,7 +33,7 @@ class Problem:
     gradient: Callable[[Tensor, Tensor], Tensor]
     inputs: Tensor
     labels: Tensor
-    target: int | None
+    targets: Tensor | None
     eps: float
     bounds: Bounds
     places: np.ndarray

@@ -115,8 +115,8 @@ class StockAttack:
         )
         goal = (
             Misclassification(problem.labels)
-            if problem.target is None
-            else TargetedMisclassification(torch.full_like(problem.labels, problem.target))
+            if problem.targets is None
+            else TargetedMisclassification(problem.targets)
         )
         found: Tensor
         if isinstance(self._attack, FixedEpsilonAttack):
@@ -134,6 +134,7 @@ def _part(problem: Problem, members: np.ndarray) -> Problem:
         problem,
         inputs=problem.inputs[rows],
         labels=problem.labels[rows],
+        targets=None if problem.targets is None else problem.targets[rows],
         places=problem.places[members],
         samples=problem.samples[members],
     )

@@ -6,7 +6,7 @@ from math import sqrt
 from torch import Tensor
 
 from pytest_aerobust.contract import Floors
-from pytest_aerobust.errors import ContractError, DataError, ModelError
+from pytest_aerobust.errors import DataError, ModelError
 from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.results import Evidence
 from pytest_aerobust.subjects.data import Samples
@@ -20,12 +20,11 @@ _SHORT_TRAVEL = 1.0
 _TINY_BUDGET = 1e-3
 
 
-def check_classes(logits: Tensor, samples: Samples, target: int | None, name: str) -> None:
-    """Refuse labels, targets and answers that no verdict can rest on.
+def check_classes(logits: Tensor, samples: Samples, name: str) -> None:
+    """Refuse labels and answers that no verdict can rest on.
 
     Raises:
         DataError: A label that the model has no logit for, or labels of one class.
-        ContractError: A target that the model has no logit for.
         ModelError: The same class for every input.
     """
     classes, labels = logits.shape[1], samples.labels
@@ -35,10 +34,6 @@ def check_classes(logits: Tensor, samples: Samples, target: int | None, name: st
             f"labels[{samples.ids[index].item()}] is {labels[index].item()}, but the model has "
             f"{classes} classes (logits of shape (N, {classes})): expected labels from 0 to "
             f"{classes - 1}"
-        )
-    if target is not None and target >= classes:
-        raise ContractError(
-            f"target={target}, but the model has {classes} classes: expected at most {classes - 1}"
         )
     if labels.min() == labels.max():
         raise DataError(

@@ -56,11 +56,10 @@ def correct(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.gather(1, labels[:, None]).squeeze(1) >= logits.amax(dim=1)
 
 
-def at_target(logits: Tensor, target: int) -> Tensor:
-    """Which samples are classified as the target, ties excluded."""
-    others = logits.clone()
-    others[:, target] = -torch.inf
-    return logits[:, target] > others.amax(dim=1)
+def at_target(logits: Tensor, targets: Tensor) -> Tensor:
+    """Which samples are classified as their targets ``(n,)``, ties excluded."""
+    others = logits.scatter(1, targets[:, None], -torch.inf)
+    return logits.gather(1, targets[:, None]).squeeze(1) > others.amax(dim=1)
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,13 @@ class Found:
 
     Attributes:
         adversarial: Genuine adversarial examples.
-        at_target: Those of them that are classified as the target.
+        at_target: Those of them that are classified as their target.
+        answers: The class that each of them is given; meaningless for other candidates.
     """
 
     adversarial: Tensor
     at_target: Tensor
+    answers: Tensor
 
 
 def verify(
@@ -81,7 +82,7 @@ def verify(
     originals: Tensor,
     candidates: Tensor,
     labels: Tensor,
-    target: int | None,
+    targets: Tensor | None,
     ball: Ball,
 ) -> Found:
     """Judge candidates ``(n, ...)`` by a forward pass of their own, without gradients.
@@ -91,16 +92,17 @@ def verify(
         originals: What the candidates were made from.
         candidates: In the full precision in which they would be sent.
         labels: True classes ``(n,)``.
-        target: The class that the attacker wants, or None.
+        targets: The class that the attacker wants of each ``(n,)``, or None.
         ball: Where the attacker may move.
     """
     adversarial = ball.holds(originals, candidates)
-    hits = torch.zeros_like(adversarial)
+    hits, answers = torch.zeros_like(adversarial), labels.clone()
     rows = adversarial.nonzero().flatten()
     if len(rows):
         with torch.no_grad():
             logits = ask(candidates[rows])
         adversarial[rows] = ~correct(logits, labels[rows])
-        if target is not None:
-            hits[rows] = at_target(logits, target)
-    return Found(adversarial, hits & adversarial)
+        answers[rows] = logits.argmax(dim=1)
+        if targets is not None:
+            hits[rows] = at_target(logits, targets[rows])
+    return Found(adversarial, hits & adversarial, answers)

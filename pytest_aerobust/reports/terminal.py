@@ -57,7 +57,7 @@ def _row(report: Any, name: str) -> dict[str, str]:
     verdict += remark.get((_rank(report), verdict == "passed"), "")
     return {
         "test": name,
-        "attack": evaluation.attack,
+        "attack": _attack(evaluation),
         "budget": f"{evaluation.norm.capitalize()} {evaluation.eps:.4g}",
         "threat": evaluation.threat,
         "clean": f"{evaluation.pipeline.clean_accuracy:.3f}",
@@ -67,6 +67,11 @@ def _row(report: Any, name: str) -> dict[str, str]:
         "verdict": verdict,
         "seconds": f"{evaluation.seconds:.1f}",
     }
+
+
+def _attack(evaluation: Evaluation) -> str:
+    target = evaluation.target
+    return evaluation.attack if target is None else f"{evaluation.attack} to {target}"
 
 
 def _accuracy(arm: Arm) -> str:

@@ -13,6 +13,8 @@ from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.state import isolated
 
+# Samples of a clean pass.
+_CLEAN_CHUNK = 256
 # Values outside the bounds by less than this share of their span are rounding: clipped.
 _ROUNDING = 1e-6
 # Inputs that use less than this share of the bounds probably come in other units.
@@ -37,6 +39,10 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def chunks(self) -> tuple[Tensor, ...]:
+        """The inputs in batches for a pass that keeps nothing for gradients."""
+        return torch.split(self.inputs, _CLEAN_CHUNK)
 
 
 class Pairs(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -39,6 +39,15 @@ class Sides:
     pipeline: Classifier | None
     samples: Samples
     notes: tuple[str, ...] = ()
+
+
+def behind_filter(pipeline: Classifier, samples: Samples, bounds: Bounds) -> tuple[Samples, Bounds]:
+    """What the filter makes of the samples, and bounds wide enough for it on whatever scale."""
+    with torch.no_grad():
+        outputs = torch.cat([pipeline.clean(inputs)[0] for inputs in samples.chunks()])
+    low, high = bounds
+    reach = min(low, outputs.min().item()), max(high, outputs.max().item())
+    return replace(samples, inputs=outputs), reach
 
 
 @dataclass(frozen=True)

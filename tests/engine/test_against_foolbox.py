@@ -57,7 +57,7 @@ def problem(model, inputs, labels, eps, first=0, target=None):
         gradient=lambda loss, x: torch.autograd.grad(loss, x)[0],
         inputs=inputs,
         labels=labels,
-        target=target,
+        targets=None if target is None else torch.full_like(labels, target),
         eps=eps,
         bounds=(0.0, 1.0),
         places=np.arange(first, first + len(inputs)),

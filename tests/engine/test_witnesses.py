@@ -7,6 +7,7 @@ import torch
 from pytest_aerobust.choice import chosen
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.subjects.subject import build_subject
+from pytest_aerobust.targets import checked_target
 
 CASES = [
     ("fgsm", "linf", 0.15, None),
@@ -51,12 +52,12 @@ def test_every_counted_example_passes_an_independent_check(
     choice = chosen(attack, norm, None, FEWER.get(attack))
     shown = {"unfiltered": {}, "filtered": {}}
 
-    def keep(arm, samples, examples):
+    def keep(arm, samples, examples, answers):
         shown[arm].update(zip(samples.tolist(), examples, strict=True))
 
     evaluation = measure(
         build_subject(digits_model, (inputs, labels), digits_filter),
-        Measurement(choice, eps, threat, target),
+        Measurement(choice, eps, threat, checked_target(target)),
         on_examples=keep,
     )
     pipeline = torch.nn.Sequential(digits_filter, digits_model)

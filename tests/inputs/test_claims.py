@@ -120,7 +120,7 @@ def test_a_tie_is_correct(logits, is_correct):
 def test_a_tie_at_the_target_is_no_hit():
     """A tie with the target is no hit."""
     logits = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
-    assert at_target(logits, 1).tolist() == [False, True]
+    assert at_target(logits, torch.tensor([1, 1])).tolist() == [False, True]
 
 
 @pytest.mark.parametrize(("lowest", "survivors"), [(0.0, 24), (-1.0, 12)])

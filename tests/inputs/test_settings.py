@@ -327,13 +327,42 @@ def test_senseless_bounds(stated, refused, bounds, said):
         stated(bounds=bounds)
 
 
-@pytest.mark.parametrize("target", [-1, 1.0, True, "1", math.nan])
+@pytest.mark.parametrize("target", [-1, 1.0, True, math.nan, [1], {0: -1}, {"0": 1}, {0: None}])
 def test_senseless_targets(stated, refused, target):
-    """A target that is no class is refused."""
+    """A target that is neither a class, nor a mapping of classes, nor a rule is refused."""
     with refused(
-        ContractError, f"target={target!r}: expected a class, a whole number of at least 0"
+        ContractError, f"target={target!r}: expected a class (a whole number of at least 0), a map"
     ):
         stated(target=target)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("natrual", "target='natrual' is unknown: did you mean natural"),
+        ("1", "target='1' is unknown: known are natural or non-natural. A class is a whole number"),
+        ({}, "target={} is empty: nothing would be attacked"),
+        ({0: 1, 1: 1}, "target={0: 1, 1: 1} sends class 1 to itself"),
+    ],
+)
+def test_targets_that_name_nothing(stated, refused, target, said):
+    """A misspelt rule, an empty mapping and a class sent to itself are refused with the reason."""
+    with refused(ContractError, said):
+        stated(target=target)
+
+
+@pytest.mark.parametrize("target", [{2: 0}, {0: 2}])
+def test_mapping_beyond_the_classes(attacked, refused, target):
+    """A mapping that names a class without a logit is refused, on either side of the arrow."""
+    with refused(ContractError, "target=2, but the model has 2 classes: expected at most 1"):
+        attacked(target=target)
+
+
+@pytest.mark.parametrize("rule", ["natural", "non-natural"])
+def test_a_derived_target_needs_an_untargeted_attack(stated, refused, rule):
+    """An attack that is targeted only can't say what classes are mistaken for."""
+    with refused(ContractError, f"target={rule!r} is derived", "GenAttack is targeted only"):
+        stated(attack="GenAttack", target=rule)
 
 
 def test_target_beyond_the_classes(attacked, refused):

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from pytest_aerobust import Arm, Evaluation, Evidence
 
 text = st.text(max_size=12)
-arms = st.builds(Arm, outcomes=st.text("-sbte?", min_size=1, max_size=20))
+cells = st.lists(st.tuples(*[st.integers(0, 99)] * 3), max_size=4).map(tuple)
+arms = st.builds(
+    Arm,
+    outcomes=st.text("-sbte?", min_size=1, max_size=20),
+    clean_confusion=cells,
+    confusion=cells,
+)
 evidence = st.builds(
     Evidence,
     name=text,
@@ -22,14 +28,16 @@ evaluations = st.builds(
     label=text,
     norm=st.sampled_from(["linf", "l2", "l1", "l0"]),
     eps=st.floats(0, 1e6),
-    threat=st.sampled_from(["white-box", "gray-box", "black-box"]),
-    target=st.none() | st.integers(0, 999),
+    threat=st.sampled_from(["white-box", "gray-box", "black-box", "behind-filter"]),
+    target=st.none() | st.integers(0, 999) | text,
     arguments=st.dictionaries(text, text, max_size=3),
     seed=st.integers(0, 2**63),
     unfiltered=arms,
     filtered=st.none() | arms,
     evidence=st.lists(evidence, max_size=3).map(tuple),
     notes=st.lists(text, max_size=3).map(tuple),
+    targets=st.none() | st.lists(st.none() | st.integers(0, 99), max_size=3).map(tuple),
+    classes=st.lists(text, max_size=3).map(tuple),
     seconds=st.floats(0, 1e6),
 )
 

@@ -1,0 +1,46 @@
+"""Adversarial examples kept while an evaluation runs, for whoever wants to look at them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """One verified adversarial example.
+
+    Attributes:
+        sample: Place of its original in the data that was handed in.
+        adversarial: The input itself, on the CPU; under ``threat="behind-filter"`` what the
+            attacker made of the filter's output.
+        answer: The class that the arm gives to it.
+    """
+
+    sample: int
+    adversarial: Tensor
+    answer: int
+
+
+class Counterexamples:
+    """Keeps the last verified example of each sample: ``evaluate(..., on_examples=kept)``.
+
+    With a target, that is the one at the target where there is one.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, dict[int, Counterexample]] = {}
+
+    def __call__(
+        self, arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray
+    ) -> None:
+        """Keep examples ``(n, ...)`` of an arm; their storage is not shared with the engine."""
+        kept = self._kept.setdefault(arm, {})
+        for sample, example, answer in zip(samples, examples, answers, strict=True):
+            number = int(sample)
+            kept[number] = Counterexample(number, example.detach().cpu().clone(), int(answer))
+
+    def of(self, arm: str) -> list[Counterexample]:
+        """The examples of an arm (``unfiltered`` or ``filtered``), in the order of the data."""
+        kept = self._kept.get(arm, {})
+        return [kept[sample] for sample in sorted(kept)]
