@@ -213,7 +213,7 @@ class _Run:
                 gray = arm is self._filtered and self._measurement.threat == "gray-box"
                 wanted = rows[arm.open(rows)]
                 if len(wanted):
-                    side = self._sides.known if gray else arm.side
+                    side = self._unfiltered.side if gray else arm.side
                     arm.tally.add(loss_gradients(self._problem(side, arm, wanted)))
 
     @property
@@ -250,25 +250,36 @@ class _Run:
         self._search_on(filtered, rows)
 
     def _gray_box(self, filtered: RunningArm, rows: Tensor) -> None:
-        """Craft on the known model to the last step; the pipeline judges that step alone.
+        """The attacker tries what transfers from every model that he knows.
+
+        Where the bare arm has a model of its own that is both of them: the deployed one may be
+        far from home without the filter that it was trained behind.
+        """
+        ended = self._transfer(self._unfiltered, self._unfiltered.side, filtered, rows)
+        if not ended and not self._one_model:
+            self._transfer(None, self._sides.known, filtered, rows)
+
+    def _transfer(
+        self, bare: RunningArm | None, side: Classifier, filtered: RunningArm, rows: Tensor
+    ) -> bool:
+        """Craft on a model to the last step; the pipeline judges that step alone.
 
         An example that stops where the bare model falls has only just crossed its border and
         hardly transfers, so the bare model's answer ends nothing that the pipeline still needs.
+
+        Returns:
+            Whether the search ended in its middle, because the verdict is certain.
         """
-        bare = self._unfiltered if self._one_model else None
-        if bare is None:
-            self._search_on(self._unfiltered, rows)
-            rows = rows[filtered.open(rows)]
-        else:
-            rows = rows[filtered.open(rows) | bare.open(rows)]
-        needed = filtered.open(rows)
-        tallies = [arm.tally for arm in (bare, filtered) if arm is not None]
-        inputs = filtered.samples.inputs[rows]
-        watch = Retirement(bare, rows, needed, tallies, inputs, self._certain)
-        found = self._run_search(self._sides.known, filtered, rows, watch)
+        watched = [] if bare is None else [bare, filtered]
+        wanted = filtered.open(rows)
+        rows = rows[wanted if bare is None else wanted | bare.open(rows)]
+        inputs, tallies = filtered.samples.inputs[rows], [arm.tally for arm in watched]
+        watch = Retirement(bare, rows, filtered.open(rows), tallies, inputs, self._certain)
+        found = self._run_search(side, filtered, rows, watch)
         for ends in [] if watch.ended else found:
             wanted = filtered.open(rows)
             filtered.judge(rows[wanted], ends[wanted])
+        return watch.ended
 
     def _run_search(
         self, side: Classifier, arm: RunningArm, rows: Tensor, watch: Retirement

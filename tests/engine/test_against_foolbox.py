@@ -13,6 +13,7 @@ from foolbox.attacks import (
     LinfProjectedGradientDescentAttack,
 )
 from foolbox.criteria import Misclassification, TargetedMisclassification
+from torch import nn
 
 from pytest_aerobust import evaluate
 from pytest_aerobust.attacks import gradient
@@ -182,3 +183,32 @@ def test_behind_foolboxes_face_samples_retire(eps, digits, digits_model):
     _, _, theirs = LinfBasicIterativeAttack()(fmodel, inputs, labels, epsilons=eps)
     assert (theirs & ~mine).sum() == 0
     assert (clipped - inputs).abs().max() <= eps + 1e-6
+
+
+def test_gray_box_tries_both_models_that_the_attacker_knows(digits, digits_model, digits_filter):
+    """With a model of its own for the bare arm, what transfers from either of the two counts."""
+    own = nn.Sequential(Scale(4), digits_model)  # the deployed model, far from home on raw inputs
+    arguments = {"attack": "bim", "eps": 0.2, "threat": "gray-box"}
+    pipeline = nn.Sequential(digits_filter, Scale(0.25))
+    inputs, labels = digits
+    fmodel = foolbox.PyTorchModel(digits_model, bounds=(0, 1), device="cpu")
+    transferred, _, _ = LinfBasicIterativeAttack()(fmodel, inputs, labels, epsilons=0.2)
+    with torch.no_grad():
+        known = digits_model(digits_filter(transferred)).argmax(dim=1) != labels
+    both = evaluate(own, digits, filter=pipeline, unfiltered_model=digits_model, **arguments)
+    alone = evaluate(own, digits, filter=pipeline, **arguments)
+    missed = [
+        letter == "s" and bool(k) for letter, k in zip(both.filtered.outcomes, known, strict=True)
+    ]
+    assert sum(missed) <= 2
+    assert both.filtered.survivors <= alone.filtered.survivors
+    assert both.filtered.survivors < 0.9 * alone.filtered.survivors
+
+
+class Scale(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
