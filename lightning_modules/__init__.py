@@ -4,11 +4,19 @@ Stands alone: nothing here knows the pytest plugin. From the command line:
 ``python -m lightning_modules fit --model VanillaAutoencoder --data Digits``.
 """
 
-from lightning_modules.autoencoders import Autoencoder, VanillaAutoencoder
+from lightning_modules.autoencoders import (
+    Autoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    VanillaAutoencoder,
+    VariationalAutoencoder,
+)
 from lightning_modules.checkpoints import load_weights
 from lightning_modules.classifiers import Classifier, ConvNet, PaperNetwork, SoftmaxRegression
 from lightning_modules.datasets import MNIST, Digits, FashionMNIST
 from lightning_modules.errors import LightningModulesError
+from lightning_modules.estimators import fit_or_load_estimator, load_estimator, save_estimator
+from lightning_modules.filtered import Filtered
 from lightning_modules.training import fit_or_load
 
 __all__ = [
@@ -16,12 +24,19 @@ __all__ = [
     "Autoencoder",
     "Classifier",
     "ConvNet",
+    "DenoisingAutoencoder",
     "Digits",
     "FashionMNIST",
+    "Filtered",
     "LightningModulesError",
     "PaperNetwork",
     "SoftmaxRegression",
+    "SparseAutoencoder",
     "VanillaAutoencoder",
+    "VariationalAutoencoder",
     "fit_or_load",
+    "fit_or_load_estimator",
+    "load_estimator",
     "load_weights",
+    "save_estimator",
 ]

@@ -47,7 +47,7 @@ def load_weights(module: Module, path: str | PathLike[str]) -> Module:
         MismatchedCheckpointError: names or shapes differ from the module's.
     """
     try:
-        weights = _state_dict(_read(_local(path)))
+        weights = _state_dict(_read(local_file(path)))
         _check_fit(weights, module.state_dict())
     except CheckpointError as error:
         raise type(error)(f"{fspath(path)}: {error}") from error.__cause__
@@ -55,7 +55,12 @@ def load_weights(module: Module, path: str | PathLike[str]) -> Module:
     return module.eval()
 
 
-def _local(path: str | PathLike[str]) -> Path:
+def local_file(path: str | PathLike[str]) -> Path:
+    """A path at which there is a file of this machine.
+
+    Raises:
+        UnreadableCheckpointError: a URL, a folder, or nothing.
+    """
     # One letter before the colon is a Windows drive; Path() makes `https:/x` of `https://x`.
     if re.match(r"[A-Za-z][\w+.-]+:/", fspath(path)):
         raise UnreadableCheckpointError("a URL is not loaded: download it and check its hash first")

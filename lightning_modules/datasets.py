@@ -67,13 +67,15 @@ class Images(pl.LightningDataModule, ABC):
         seed: of the split and of the order of the training batches.
     """
 
-    input_shape: ClassVar[tuple[int, int, int]]
-    classes: ClassVar[int] = 10
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    input_shape: tuple[int, int, int]
+    classes: int = 10
+    bounds: tuple[float, float] = (0.0, 1.0)
+    # Arguments of a subclass's constructor that it puts into the hyperparameters itself.
+    described: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, batch_size: int = 128, seed: int = 0) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=self.described)
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: expected 1 or more")
         self.batch_size = batch_size
@@ -108,6 +110,18 @@ class Images(pl.LightningDataModule, ABC):
         """
         self.setup("test")
         return _ready(self._test).arrays()
+
+    def training_arrays(self) -> Arrays:
+        """The training set as two tensors, for what is not trained in batches.
+
+        Returns:
+            Inputs, float32 ``(N, C, H, W)`` in [0, 1], and labels, int64 ``(N,)``.
+
+        Raises:
+            DataSourceError: the data set can't be had, or is not the published one.
+        """
+        self.setup("fit")
+        return _ready(self._train).arrays()
 
     def train_dataloader(self) -> DataLoader[Arrays]:
         """Batches of the training set, in an order drawn anew for each epoch from the seed."""

@@ -47,7 +47,7 @@ def description(
         "training": _plain(training, "training"),
         "also": _plain(also, "also"),
         "initial_weights": weights_digest(module.state_dict()),
-        "sources": _sources({cls for part in parts for cls in type(part).__mro__}),
+        "sources": sources({cls for part in parts for cls in type(part).__mro__}),
         "versions": {"torch": torch.__version__, "pytorch_lightning": version("pytorch-lightning")},
     }
 
@@ -105,8 +105,12 @@ def _plain(value: object, place: str) -> Any:
     )
 
 
-def _sources(classes: Iterable[type]) -> dict[str, str]:
-    """SHA-256 of the code of each source file that the behaviour of ``classes`` may depend on."""
+def sources(classes: Iterable[type]) -> dict[str, str]:
+    """SHA-256 of the code of each source file that the behaviour of ``classes`` may depend on.
+
+    Raises:
+        UnkeyedError: a class was not read from a file.
+    """
     digests: dict[str, str] = {}
     waiting = [cls.__module__ for cls in classes if not _of_library(cls.__module__)]
     while waiting:

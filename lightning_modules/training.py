@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from math import nan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,10 @@ from lightning_modules.fingerprint import description, digest
 
 Module = TypeVar("Module", bound=pl.LightningModule)
 
+History = dict[str, list[float]]
+"""From names of metrics to one number an epoch."""
+
+_RECORD = 2  # what a record holds: part of the key, so that none of an older form is looked at
 _CHATTY = ("pytorch_lightning", "lightning_fabric")
 
 
@@ -57,6 +62,10 @@ def fit_or_load(
     and it trains anew. Processes that ask for the same weights wait for the one that trains them.
     A killed process leaves nothing that is believed.
 
+    The module returned has an attribute ``history``, from the name of each metric that the
+    training logged to one number an epoch (NaN for epochs before it was first logged). The record
+    keeps it, so that it is the same whether the module was trained now or loaded.
+
     Args:
         build: makes the untrained module, as ``lambda: ConvNet((1, 8, 8), 10)``. Called twice
             where it trains, so that trained and loaded modules don't differ in anything.
@@ -83,13 +92,28 @@ def fit_or_load(
         raise ValueError(f"max_epochs={max_epochs}: expected 1 or more")
     module = _built(build, seed)
     training = {"max_epochs": max_epochs, "seed": seed, "accelerator": accelerator}
-    kept = _Kept.of(Path(folder), module, description(module, data, training, also or {}))
+    trained = description(module, data, training, also or {}) | {"record": _RECORD}
+    kept = _Kept.of(Path(folder), module, trained)
     with kept.lock():
         if not kept.complete():
-            trainer = _trainer(accelerator, max_epochs, progress)
+            logbook = _Logbook()
+            trainer = _trainer(accelerator, max_epochs, progress, logbook)
             _fit(trainer, module, data, seed)
-            kept.write(module)
+            kept.write(module, logbook.history)
     return kept.load(_built(build, seed))
+
+
+class _Logbook(pl.Callback):
+    """What each epoch logged."""
+
+    def __init__(self) -> None:
+        self.history: History = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # The epoch's validation is over by now, and its means are among the metrics.
+        for name, value in trainer.callback_metrics.items():
+            missed = [nan] * trainer.current_epoch
+            self.history.setdefault(name, missed).append(float(value))
 
 
 @dataclass(frozen=True)
@@ -115,7 +139,7 @@ class _Kept:
     def complete(self) -> bool:
         return self.record.is_file() and self.weights.is_file()
 
-    def write(self, module: pl.LightningModule) -> None:
+    def write(self, module: pl.LightningModule, history: History) -> None:
         """Under the lock. The record comes last: without it, weights are not believed."""
         for path in (self.weights, self.record):
             for abandoned in leftovers(path):
@@ -123,7 +147,11 @@ class _Kept:
         self.record.unlink(missing_ok=True)
         with written_whole(self.weights) as temporary:
             torch.save(module.state_dict(), temporary)
-        content = {"weights_sha256": _sha256(self.weights), "trained": self.trained}
+        content = {
+            "weights_sha256": _sha256(self.weights),
+            "trained": self.trained,
+            "history": history,
+        }
         with written_whole(self.record) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -136,6 +164,13 @@ class _Kept:
                 f"{self.weights}: changed since it was written: its SHA-256 is not the one in "
                 f"{self.record.name}. {self._advice()}"
             )
+        history = content.get("history")
+        if not _is_history(history):
+            raise UnreadableCheckpointError(
+                f"{self.record}: its history should hold lists of numbers. {self._advice()}"
+            )
+        # Not plain assignment: nn.Module is typed to take tensors and modules alone.
+        object.__setattr__(module, "history", history)
         return load_weights(module, self.weights)
 
     def _content(self) -> dict[str, Any]:
@@ -154,12 +189,21 @@ def _built(build: Callable[[], Module], seed: int) -> Module:
         return build()
 
 
-def _trainer(accelerator: str, max_epochs: int, progress: bool) -> pl.Trainer:
+def _is_history(found: object) -> bool:
+    """Whether JSON gave a mapping from names to lists of numbers."""
+    return isinstance(found, dict) and all(
+        isinstance(numbers, list) and all(type(number) is float for number in numbers)
+        for numbers in found.values()
+    )
+
+
+def _trainer(accelerator: str, max_epochs: int, progress: bool, logbook: pl.Callback) -> pl.Trainer:
     with _quiet():
         return pl.Trainer(
             accelerator=accelerator,
             devices=1,
             max_epochs=max_epochs,
+            callbacks=logbook,
             enable_progress_bar=progress,
             # Nothing but the weights is wanted: no folder of logs where a test happens to run.
             logger=False,

@@ -50,3 +50,18 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": Activation(nn.Tanh, low=-1, high=1),
     "identity": Activation(nn.Identity),
 }
+
+
+def check_range(what: str, low: float, high: float, activation: str) -> None:
+    """Refuse an activation, by its name, whose outputs may leave the range that ``what`` needs.
+
+    Raises:
+        ValueError: with both ranges and the activations that would do.
+    """
+    row = ACTIVATIONS[activation]
+    if not row.within(low, high):
+        fitting = [name for name, other in ACTIVATIONS.items() if other.within(low, high)]
+        raise ValueError(
+            f"{what} needs numbers in [{low:g}, {high:g}], but the outputs of {activation!r} span "
+            f"[{row.low:g}, {row.high:g}]: take {' or '.join(fitting)}"
+        )

@@ -1,20 +1,27 @@
-"""The dense autoencoder of the source paper."""
+"""The autoencoder without additions: inputs, code, and how far the outputs are from the inputs."""
 
-from math import prod
 from typing import Unpack
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from lightning_modules.autoencoders.activations import ACTIVATIONS
-from lightning_modules.autoencoders.base import Autoencoder, Options
+from lightning_modules.autoencoders.activations import check_range
+from lightning_modules.autoencoders.base import Activations, Autoencoder, Options
+from lightning_modules.autoencoders.losses import LOSSES
+from lightning_modules.batches import Batch
 from lightning_modules.errors import named
 
 
-class VanillaAutoencoder(Autoencoder):
-    """Dense layers d-hidden-latent-hidden-d, where d is the number of features of a sample.
+class LossOptions(Options, total=False):
+    """What a variant takes that minimises a reconstruction loss; see `VanillaAutoencoder`."""
 
-    The layout of Sivaslioglu, Catak and Gul (2020), section 4. Their final choice, with outputs
-    on a scale of their own, is::
+    loss: str
+
+
+class VanillaAutoencoder(Autoencoder):
+    """An autoencoder that minimises a reconstruction loss and nothing else.
+
+    The dense layout, d-hidden-latent-hidden-d, is that of Sivaslioglu, Catak and Gul (2020),
+    section 4. Their final choice, with outputs on a scale of their own, is::
 
         VanillaAutoencoder(
             (1, 28, 28),
@@ -23,15 +30,21 @@ class VanillaAutoencoder(Autoencoder):
             output="raw",
         )
 
+    A variant that adds to it overrides `presented` or `penalties`.
+
     Args:
         input_shape: shape of one sample, ``(C, H, W)`` or ``(d,)``.
         hidden: width of the two hidden layers.
         latent: width of the code.
-        activations: one name from `ACTIVATIONS` for each of the four layers, inputs to outputs.
-        **options: bounds, loss, output and learning_rate, as of `Autoencoder`.
+        activations: of encoder, code, decoder and outputs, as of `Autoencoder`.
+        loss: name of the reconstruction loss, from `LOSSES`. It compares on the scale [0, 1],
+            whatever the bounds.
+        **options: network, bounds, output and learning_rate, as of `Autoencoder`.
 
     Raises:
-        ValueError: not four activations, a width below 1, or what `Autoencoder` refuses.
+        UnknownNameError: a loss that does not exist, or what `Autoencoder` does not know.
+        ValueError: a loss that is not defined for the raw outputs of the last activation, or what
+            `Autoencoder` refuses.
     """
 
     def __init__(
@@ -39,38 +52,29 @@ class VanillaAutoencoder(Autoencoder):
         input_shape: tuple[int, ...],
         hidden: int = 504,
         latent: int = 28,
-        activations: tuple[str, str, str, str] = ("relu", "relu", "elu", "sigmoid"),
+        activations: Activations = ("relu", "relu", "elu", "sigmoid"),
+        *,
+        loss: str = "mse",
         **options: Unpack[Options],
     ) -> None:
-        if len(activations) != 4:
-            raise ValueError(f"activations are {activations}: expected 4, one for each layer")
-        if min(hidden, latent) < 1:
-            raise ValueError(f"hidden={hidden}, latent={latent}: a layer is at least 1 wide")
-        super().__init__(input_shape, output_activation=activations[-1], **options)
-        features = prod(self.input_shape)
-        first, second, third, last = (
-            named(ACTIVATIONS, name, "activation").layer() for name in activations
-        )
-        self.encoder = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(features, hidden),
-            first,
-            nn.Linear(hidden, latent),
-            second,
-        )
-        self.decoder = nn.Sequential(
-            nn.Linear(latent, hidden),
-            third,
-            nn.Linear(hidden, features),
-            last,
-        )
+        super().__init__(input_shape, hidden, latent, activations, **options)
+        self._loss = named(LOSSES, loss, "loss")
+        if not self.bounded:
+            check_range(
+                f"loss {loss!r} on raw outputs", self._loss.low, self._loss.high, activations[3]
+            )
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Codes ``(N, latent)`` of inputs ``(N, *input_shape)`` in [0, 1]."""
-        code: Tensor = self.encoder(x)
-        return code
+    def loss_terms(self, batch: Batch) -> dict[str, Tensor]:
+        """The reconstruction loss, and the penalties of a variant that has any."""
+        x = self.unit_inputs(batch)
+        code = self.encode(self.presented(x))
+        reconstruction = self._loss.function(self.scaled(self.decode(code)), x)
+        return {"reconstruction": reconstruction} | self.penalties(code)
 
-    def decode(self, code: Tensor) -> Tensor:
-        """Outputs ``(N, d)`` of the last activation."""
-        outputs: Tensor = self.decoder(code)
-        return outputs
+    def presented(self, x: Tensor) -> Tensor:
+        """What a loss shows the encoder of inputs ``(N, *input_shape)`` in [0, 1]: all of it."""
+        return x
+
+    def penalties(self, code: Tensor) -> dict[str, Tensor]:
+        """Terms that codes ``(N, latent)`` add to the loss: none."""
+        return {}

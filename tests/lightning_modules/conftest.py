@@ -9,8 +9,12 @@ from threading import Thread
 
 import pytest
 import pytorch_lightning as pl
+from torch import Tensor
 
+from lightning_modules.autoencoders import VARIANTS, Autoencoder
+from lightning_modules.datasets import Digits
 from lightning_modules.idx import Published
+from lightning_modules.training import fit_or_load
 
 
 @pytest.fixture
@@ -23,6 +27,24 @@ def has_data() -> Callable[[Published], bool]:
         return any(place and place.is_dir() for place in places)
 
     return has_data
+
+
+@pytest.fixture(scope="session")
+def on_digits(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Autoencoder]:
+    """A variant by name, trained on the digits: once in a session for the same options."""
+    folder = tmp_path_factory.mktemp("autoencoders")
+
+    def on_digits(name: str, max_epochs: int = 30, **options: object) -> Autoencoder:
+        build = partial(VARIANTS[name], (1, 8, 8), 64, learning_rate=3e-3, **options)
+        return fit_or_load(build, Digits(), folder=folder, max_epochs=max_epochs)
+
+    return on_digits
+
+
+@pytest.fixture(scope="session")
+def digits() -> Tensor:
+    """The 360 test images of the digits."""
+    return Digits().test_arrays()[0]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class TestOutputs:
         """A finite range goes to the bounds as a whole, so that samples keep their contrast."""
         x = images(high=5.0)
         model = small(last, bounds=(0.0, 5.0))
-        decoded = model.decode(model.encode(x / 5)).reshape(x.shape)
+        decoded = model.decode(model.encode(x / 5))
         assert torch.allclose(model(x), 5 * (decoded - low) / (high - low))
 
     @pytest.mark.parametrize("last", [n for n, row in ACTIVATIONS.items() if not row.finite])
@@ -67,8 +67,9 @@ class TestOutputs:
     def test_that_are_constant_go_to_the_lower_bound_with_finite_gradients(self):
         """A dead decoder is no division by zero, forwards or backwards."""
         model = small("relu", bounds=(2.0, 3.0))
-        torch.nn.init.zeros_(model.decoder[2].weight)
-        torch.nn.init.constant_(model.decoder[2].bias, 0.5)
+        linear = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)][-1]
+        torch.nn.init.zeros_(linear.weight)
+        torch.nn.init.constant_(linear.bias, 0.5)
         x = images().requires_grad_()
         y = model(x)
         (gradient,) = torch.autograd.grad(y.square().sum(), x)
@@ -80,7 +81,7 @@ class TestOutputs:
         """output="raw" is the last activation and nothing else, as in the paper."""
         x = images()
         model = small(last, output="raw")
-        assert torch.equal(model(x).flatten(1), model.decode(model.encode(x)))
+        assert torch.equal(model(x), model.decode(model.encode(x)))
 
     @pytest.mark.parametrize("shape", [(7,), (3, 4, 4), (1, 28, 28)])
     def test_have_the_shape_of_any_input(self, shape):
@@ -199,8 +200,8 @@ class TestConstruction:
         """Those of the variant and those of the base, given or not."""
         kept = small("tanh", bounds=(0.0, 2.0)).hparams
         assert set(kept) == {
-            "input_shape", "hidden", "latent", "activations", "bounds", "loss", "output",
-            "learning_rate",
+            "input_shape", "hidden", "latent", "activations", "network", "bounds", "loss",
+            "output", "learning_rate",
         }  # fmt: skip
         assert (kept["bounds"], kept["loss"]) == ((0.0, 2.0), "mse")
 
@@ -216,7 +217,7 @@ class TestConstruction:
     @pytest.mark.parametrize(("last", "loss"), [("softplus", "bce"), ("tanh", "cce")])
     def test_refuses_a_loss_that_raw_outputs_do_not_fit(self, last, loss):
         """Bce needs outputs in [0, 1] and cce none below 0; bounded outputs fit both."""
-        with pytest.raises(ValueError, match="raw outputs of"):
+        with pytest.raises(ValueError, match=f"{loss}' on raw outputs needs .*{last}' span"):
             small(last, loss=loss, output="raw")
         assert loss_of(small(last, loss=loss), images()).isfinite()
 
@@ -238,8 +239,12 @@ class TestConstruction:
             VanillaAutoencoder((4,), activations=("relu", "sigmoid"))
         with pytest.raises(ValueError, match="latent=0"):
             VanillaAutoencoder((4,), latent=0)
+        with pytest.raises(ValueError, match="hidden=0"):
+            VanillaAutoencoder((4,), hidden=0)
 
     def test_refuses_inputs_of_another_shape(self):
         """The message has both shapes: a missing batch dimension would broadcast otherwise."""
         with pytest.raises(ValueError, match=r"\(1, 4, 4\), expected \(N, 1, 4, 4\)"):
             small()(images()[0])
+        with pytest.raises(ValueError, match=r"\(6, 4, 4\), expected \(N, 1, 4, 4\)"):
+            small().loss_terms(images()[:, 0])

@@ -149,6 +149,67 @@ class TestFitOrLoad:
         assert not files(tmp_path, ".pt") + files(tmp_path, ".json")
 
 
+class Late(Counted):
+    """Logs one number more from its third epoch on."""
+
+    def on_train_epoch_start(self) -> None:
+        if self.current_epoch > 1:
+            self.log("late", float(self.current_epoch))
+
+
+class TestHistory:
+    def test_has_one_number_an_epoch_for_all_that_is_logged(self, train):
+        """Whether trained now or loaded."""
+        first, second = train(max_epochs=3), train(max_epochs=3)
+        assert len(trainings) == 1
+        assert set(first.history) == {"train_loss", "train_accuracy", "val_loss", "val_accuracy"}
+        assert {len(numbers) for numbers in first.history.values()} == {3}
+        assert first.history == second.history
+
+    def test_tells_what_happened(self, train):
+        """Without a step size every epoch has the loss that the weights have on the data."""
+        data = Digits(512)
+        model = train(learning_rate=0.0, max_epochs=2)
+        data.setup("fit")
+        for stage, samples in zip(("train", "val"), data.training_samples(), strict=True):
+            x, y = samples.arrays()
+            loss = torch.nn.functional.cross_entropy(model(x), y).item()
+            assert model.history[f"{stage}_loss"] == pytest.approx([loss, loss], rel=1e-5)
+
+    def test_is_kept_beside_the_weights(self, train, tmp_path):
+        """A person can read and plot it."""
+        model = train(max_epochs=2)
+        (record,) = files(tmp_path, ".json")
+        assert json.loads(record.read_text())["history"] == model.history
+
+    def test_says_where_nothing_was_logged_yet(self, tmp_path):
+        """Positions are epochs: what starts late is not moved to the first one."""
+        model = fit_or_load(lambda: Late((1, 8, 8), 10), Digits(512), folder=tmp_path, max_epochs=4)
+        assert np.isnan(model.history["late"][:2]).all()
+        assert model.history["late"][2:] == [2.0, 3.0]
+
+    @pytest.mark.parametrize(
+        "damaged", [None, [], {"val_loss": 1.0}, {"val_loss": ["1"]}, {"val_loss": [1.0, None]}]
+    )
+    def test_that_is_damaged_is_an_error(self, train, tmp_path, damaged):
+        """With the way out, as for any other damage."""
+        train()
+        (record,) = files(tmp_path, ".json")
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"history": damaged}))
+        with pytest.raises(UnreadableCheckpointError, match=r"history .* Delete .* to train anew"):
+            train()
+
+    def test_that_is_absent_is_an_error(self, train, tmp_path):
+        """Nothing is made up for it."""
+        train()
+        (record,) = files(tmp_path, ".json")
+        content = json.loads(record.read_text())
+        del content["history"]
+        record.write_text(json.dumps(content))
+        with pytest.raises(UnreadableCheckpointError, match=r"history .* Delete"):
+            train()
+
+
 class TestFilesThatChanged:
     def test_other_weights_are_not_believed(self, train, tmp_path):
         """One flipped bit loads silently in torch; here the hash tells."""

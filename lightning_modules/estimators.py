@@ -1,0 +1,276 @@
+"""scikit-learn estimators in files: as data through skops, never pickled, fitted once."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from os import PathLike, fspath
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from lightning_modules.checkpoints import local_file
+from lightning_modules.errors import (
+    CheckpointError,
+    MismatchedCheckpointError,
+    UnkeyedError,
+    UnreadableCheckpointError,
+    UnsafeCheckpointError,
+)
+from lightning_modules.files import leftovers, written_whole
+from lightning_modules.fingerprint import digest
+
+# What a fitted MLPClassifier holds beyond the types that skops vouches for: numbers alone.
+_TRUSTED = (
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+)
+_ZIP = b"PK\x03\x04"
+# How pickles and joblib's files begin, plain or compressed.
+_PICKLED = re.compile(
+    rb"\x80[\x02-\x05]|c[\w.]+\n|x[\x01\x5e\x9c\xda]|\x1f\x8b|BZh|\xfd7zXZ|\]\x00\x00"
+)
+# Solvers of a LogisticRegression that draw nothing.
+_UNSEEDED = {"lbfgs", "newton-cg", "newton-cholesky"}
+
+
+def save_estimator(estimator: Any, path: str | PathLike[str]) -> None:
+    """Write an estimator as data, whole or not at all.
+
+    Args:
+        estimator: of scikit-learn, fitted or not.
+        path: the file, by custom ``*.skops``; its folder is made where it does not exist.
+
+    Raises:
+        ModuleNotFoundError: skops is not installed.
+    """
+    skops = _skops()
+    with written_whole(Path(path)) as temporary:
+        skops.dump(estimator, temporary)
+
+
+def load_estimator(path: str | PathLike[str], trusted: Iterable[str] = ()) -> Any:
+    """Load an estimator that `save_estimator` or ``skops.io.dump`` wrote.
+
+    The types in the file are looked at before anything is built. Those that skops vouches for
+    and the optimizers of an MLPClassifier are accepted.
+
+    Args:
+        path: a local file.
+        trusted: full names of further types that may be built, as the error lists them.
+
+    Raises:
+        UnreadableCheckpointError: a URL, no file, or an empty, truncated or foreign one.
+        UnsafeCheckpointError: a pickle, or types that nobody vouches for; nothing was executed.
+        MismatchedCheckpointError: the file holds something else.
+        ModuleNotFoundError: skops is not installed.
+    """
+    try:
+        return _built(local_file(path).read_bytes(), {*_TRUSTED, *trusted})
+    except CheckpointError as error:
+        raise type(error)(f"{fspath(path)}: {error}") from error.__cause__
+
+
+def fit_or_load_estimator(
+    estimator: Any, inputs: Any, labels: Any, *, folder: str | PathLike[str]
+) -> Any:
+    """A fitted estimator: fitted now, or loaded if the same was fitted before.
+
+    It lies in ``folder`` as ``<class>-<key>.skops``, beside a ``.json`` that says what was fitted
+    and holds the file's SHA-256. The key is the first 16 hex digits of a SHA-256 over the classes
+    and parameters of the estimator and of those inside it, the content of inputs and labels, and
+    the versions of scikit-learn, numpy and scipy. Processes that ask for the same wait for the
+    one that fits. NumPy's global random state is left as it was found.
+
+    Args:
+        estimator: of scikit-learn; it is cloned, and stays as it is.
+        inputs: ``(N, ...)``; the estimator gets them as ``(N, features)``.
+        labels: numbers or strings ``(N,)``.
+        folder: for the files; made where it does not exist.
+
+    Raises:
+        UnkeyedError: the key can't hold all that shapes the outcome: a ``random_state`` of None
+            where one is needed, a parameter that is no plain value, a class of one's own.
+        CheckpointError: the files don't fit each other, or are damaged.
+        ModuleNotFoundError: skops is not installed.
+    """
+    rows, names = _array("inputs", inputs), _array("labels", labels)
+    rows = rows.reshape(len(rows), -1)
+    trained = {
+        "estimator": _account(estimator, type(estimator).__name__),
+        "inputs": _content(rows),
+        "labels": _content(names),
+        "versions": {name: version(name) for name in ("scikit-learn", "numpy", "scipy")},
+    }
+    name = f"{type(estimator).__name__}-{digest(trained)[:16]}.skops"
+    kept = _Kept(Path(folder) / name, trained)
+    with kept.lock():
+        if not kept.complete():
+            kept.write(_fitted(estimator, rows, names))
+    return kept.load()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """One fitted estimator on disk: the file, and the record that makes it believed."""
+
+    file: Path
+    trained: Mapping[str, Any]
+
+    @property
+    def record(self) -> Path:
+        return self.file.with_suffix(".json")
+
+    def lock(self) -> FileLock:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.file.with_suffix(".lock"))
+
+    def complete(self) -> bool:
+        return self.record.is_file() and self.file.is_file()
+
+    def write(self, estimator: Any) -> None:
+        """Under the lock. The record comes last: without it, the file is not believed."""
+        for path in (self.file, self.record):
+            for abandoned in leftovers(path):
+                abandoned.unlink()
+        self.record.unlink(missing_ok=True)
+        save_estimator(estimator, self.file)
+        content = {"sha256": sha256(self.file.read_bytes()).hexdigest(), "trained": self.trained}
+        with written_whole(self.record) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def load(self) -> Any:
+        record = self._recorded()
+        # By its digest, because a parameter that is NaN differs from itself.
+        if digest(record.get("trained", {})) != digest(self.trained):
+            raise MismatchedCheckpointError(f"{self.record}: of another fit. {self._advice()}")
+        if record.get("sha256") != sha256(self.file.read_bytes()).hexdigest():
+            raise MismatchedCheckpointError(
+                f"{self.file}: changed since it was written: its SHA-256 is not the one in "
+                f"{self.record.name}. {self._advice()}"
+            )
+        return load_estimator(self.file)
+
+    def _recorded(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self.record.read_bytes())
+        except ValueError as error:  # broken JSON or broken UTF-8
+            raise UnreadableCheckpointError(f"{self.record}: {error}. {self._advice()}") from error
+        return content if isinstance(content, dict) else {}
+
+    def _advice(self) -> str:
+        return f"Delete {self.file.name} and {self.record.name} to fit anew"
+
+
+def _skops() -> ModuleType:
+    try:
+        import skops.io
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "estimators in files need skops: pip install 'pytest-aerobust[sklearn]'"
+        ) from error
+    io: ModuleType = skops.io
+    return io
+
+
+def _built(content: bytes, trusted: set[str]) -> Any:
+    _check_kind(content)
+    skops = _skops()
+    # What is malformed can break the reader anywhere, with whatever built-in exception.
+    try:
+        untrusted = set(skops.get_untrusted_types(data=content)) - trusted
+        estimator = None if untrusted else skops.loads(content, trusted=sorted(trusted))
+    except Exception as error:
+        raise UnreadableCheckpointError(
+            f"cut short, damaged or not written by skops ({error!r}): copy or save it again"
+        ) from error
+    if untrusted:
+        raise UnsafeCheckpointError(
+            f"refused, nothing of it was executed: it holds {', '.join(sorted(untrusted))}. If you "
+            "know them and trust the source, name them in `trusted`"
+        )
+    if not hasattr(estimator, "get_params"):
+        raise MismatchedCheckpointError(f"holds a {type(estimator).__name__}, no estimator")
+    return estimator
+
+
+def _check_kind(content: bytes) -> None:
+    """Tell from the first bytes whether this can be what skops wrote."""
+    if content.startswith(_ZIP):
+        return
+    if not content:
+        raise UnreadableCheckpointError("empty")
+    if _PICKLED.match(content):
+        raise UnsafeCheckpointError(
+            "refused, nothing of it was executed: a pickle, or a file of joblib, which runs "
+            "whatever it holds. Save the estimator with save_estimator"
+        )
+    raise UnreadableCheckpointError(f"not written by skops: it begins with {content[:8]!r}")
+
+
+def _account(value: Any, place: str) -> Any:
+    """A parameter as JSON has it; an estimator as its class with its parameters."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case np.generic():
+            return value.item()
+        case list() | tuple():
+            return [_account(item, f"{place}[{index}]") for index, item in enumerate(value)]
+        case Mapping():  # class weights: 1 and "1" are two keys
+            return {repr(key): _account(item, f"{place}.{key}") for key, item in value.items()}
+    cls = type(value)
+    if not hasattr(value, "get_params") or cls.__module__.split(".")[0] != "sklearn":
+        raise UnkeyedError(
+            f"{place} is a {cls.__module__}.{cls.__qualname__}, which a file's key can't tell from "
+            "another: expected plain values and estimators of scikit-learn itself"
+        )
+    parameters = value.get_params(deep=False)
+    _check_seeded(cls.__name__, parameters, place)
+    told = {name: _account(item, f"{place}.{name}") for name, item in parameters.items()}
+    return {"class": f"{cls.__module__}.{cls.__qualname__}", "parameters": told}
+
+
+def _check_seeded(name: str, parameters: Mapping[str, Any], place: str) -> None:
+    draws = name != "LogisticRegression" or parameters["solver"] not in _UNSEEDED
+    if draws and parameters.get("random_state", 0) is None:
+        raise UnkeyedError(
+            f"{place}.random_state is None, so that every fit would be another: give it a number"
+        )
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype == object and all(isinstance(value, str) for value in array.flat):
+        array = array.astype(str)
+    if array.dtype == object or not array.ndim:
+        raise UnkeyedError(f"{name} are a {type(values).__name__}: expected an array, not objects")
+    return array
+
+
+def _content(array: np.ndarray) -> str:
+    told = sha256(f"{array.dtype.str} {array.shape} ".encode())
+    told.update(np.ascontiguousarray(array).tobytes())
+    return told.hexdigest()
+
+
+def _fitted(estimator: Any, rows: np.ndarray, names: np.ndarray) -> Any:
+    from sklearn.base import clone
+
+    with _numpy_state_kept():
+        return clone(estimator).fit(rows, names)
+
+
+@contextmanager
+def _numpy_state_kept() -> Iterator[None]:
+    state = np.random.get_state()
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
