@@ -7,9 +7,10 @@ may say that the verdict is certain.
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,7 +100,7 @@ def measure(
     """
     started = time.perf_counter()
     with isolated(measurement.stream), subject.borrowed(device) as sides:
-        run = _Run(subject.bounds, sides, measurement, on_examples, need, started)
+        run = _Run(subject.bounds, subject.classes, sides, measurement, on_examples, need, started)
         chunks = run.chunks(chunk)
         while chunks and (wanted := run.need()) is not Need.NOTHING:
             step = run.attack if wanted is Need.ATTACK else run.weigh
@@ -111,6 +112,7 @@ class _Run:
     def __init__(
         self,
         bounds: Bounds,
+        classes: tuple[Any, ...] | None,
         sides: Sides,
         measurement: Measurement,
         on_examples: OnExamples,
@@ -118,7 +120,8 @@ class _Run:
         started: float,
     ) -> None:
         self._needed, self._started = need, started
-        self._sides, self._measurement, self._bounds = sides, measurement, bounds
+        self._sides, self._measurement = sides, measurement
+        self._bounds, self._classes = bounds, classes
         self._search = build_attack(measurement.attack)
         _check_filter(measurement.threat, sides)
 
@@ -145,16 +148,26 @@ class _Run:
         target = self._measurement.target
         if target is None:
             return None
-        table = target.table(min(arm.classes for arm in self._arms), self._mistakes)
+        table = target.table(self._numbered(), self._mistakes)
         for arm in self._arms:
             arm.aim(table)
         return table
+
+    def _names(self) -> Sequence[Any]:
+        """What the classes are called: by the model, or their places."""
+        return self._classes or range(min(arm.classes for arm in self._arms))
+
+    def _numbered(self) -> Sequence[int]:
+        """Their numbers; a class that is called by a word has its place for one."""
+        names = self._names()
+        return names if all(isinstance(name, int) for name in names) else range(len(names))
 
     def _mistakes(self) -> Mistakes:
         """What the same attack without a target makes of the bare model, in full."""
         own = self._measurement.attack.spec.threats[0]
         run = _Run(
             self._bounds,
+            self._classes,
             replace(self._sides, pipeline=None),
             replace(self._measurement, target=None, threat=own),
             unseen,
@@ -329,7 +342,7 @@ class _Run:
             ),
             notes=self._notes(),
             targets=self._table,
-            classes=tuple(map(str, range(self._unfiltered.classes))),
+            classes=tuple(map(str, self._names())),
             seconds=time.perf_counter() - self._started,
         )
 

@@ -305,8 +305,8 @@ def evaluate(
     """Attack a model with and without a filter and count who survives; pytest not needed.
 
     Args:
-        model: A torch or Lightning module from inputs ``(N, ...)`` to logits ``(N, K)``, or a
-            ready ``foolbox.Model``.
+        model: A torch or Lightning module from inputs ``(N, ...)`` to logits ``(N, K)``, a fitted
+            scikit-learn classifier of the linear or MLP kind, or a ready ``foolbox.Model``.
         data: ``(inputs, labels)``, a Dataset, a DataLoader or a LightningDataModule.
         attack: Name of an attack, or an instance of a Foolbox attack.
         eps: Budget in the units of the data, at least 0.

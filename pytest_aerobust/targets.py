@@ -46,11 +46,11 @@ class Target(Protocol):
     def plain(self) -> int | str:
         """As a person would write it: a class, or words."""
 
-    def table(self, classes: int, mistakes: Callable[[], Mistakes]) -> Table:
-        """The target of each class.
+    def table(self, classes: Sequence[int], mistakes: Callable[[], Mistakes]) -> Table:
+        """The target of each class, by their places.
 
         Args:
-            classes: How many the model has.
+            classes: The model's own numbers of its classes, in its order.
             mistakes: Runs the untargeted attack; asked only where `derived`.
 
         Raises:
@@ -69,9 +69,8 @@ class OneTarget:
     def plain(self) -> int | str:
         return self.wanted
 
-    def table(self, classes: int, mistakes: Callable[[], Mistakes]) -> Table:
-        _check_known(self.wanted, classes)
-        return (self.wanted,) * classes
+    def table(self, classes: Sequence[int], mistakes: Callable[[], Mistakes]) -> Table:
+        return (_place(self.wanted, classes),) * len(classes)
 
 
 @dataclass(frozen=True)
@@ -86,12 +85,9 @@ class MappedTarget:
         spelled = " ".join(f"{label}→{wanted}" for label, wanted in self.pairs[:_SPELLED_PAIRS])
         return f"{spelled} ..." if len(self.pairs) > _SPELLED_PAIRS else spelled
 
-    def table(self, classes: int, mistakes: Callable[[], Mistakes]) -> Table:
-        for pair in self.pairs:
-            for named in pair:
-                _check_known(named, classes)
-        wanted = dict(self.pairs)
-        return tuple(wanted.get(label) for label in range(classes))
+    def table(self, classes: Sequence[int], mistakes: Callable[[], Mistakes]) -> Table:
+        wanted = {_place(label, classes): _place(to, classes) for label, to in self.pairs}
+        return tuple(wanted.get(label) for label in range(len(classes)))
 
 
 @dataclass(frozen=True)
@@ -110,10 +106,10 @@ class DerivedTarget:
     def plain(self) -> int | str:
         return self.rule
 
-    def table(self, classes: int, mistakes: Callable[[], Mistakes]) -> Table:
+    def table(self, classes: Sequence[int], mistakes: Callable[[], Mistakes]) -> Table:
         seen = mistakes()
         choose = _commonest if self.rule == "natural" else _rarest
-        return tuple(choose(label, seen) for label in range(classes))
+        return tuple(choose(label, seen) for label in range(len(classes)))
 
 
 def _commonest(label: int, seen: Mistakes) -> int:
@@ -131,11 +127,14 @@ def _others(label: int, classes: int) -> list[int]:
     return [other for other in range(classes) if other != label]
 
 
-def _check_known(named: int, classes: int) -> None:
-    if named >= classes:
-        raise ContractError(
-            f"target={named}, but the model has {classes} classes: expected at most {classes - 1}"
-        )
+def _place(named: int, classes: Sequence[int]) -> int:
+    if named in classes:
+        return list(classes).index(named)
+    if list(classes) == list(range(len(classes))):
+        known = f"{len(classes)} classes: expected at most {len(classes) - 1}"
+    else:
+        known = f"the classes {', '.join(map(str, classes))}"
+    raise ContractError(f"target={named}, but the model has {known}")
 
 
 def checked_target(value: Any) -> Target | None:

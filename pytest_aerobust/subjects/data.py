@@ -19,6 +19,8 @@ _CLEAN_CHUNK = 256
 _ROUNDING = 1e-6
 # Inputs that use less than this share of the bounds probably come in other units.
 _NARROW = 0.05
+# Classes in a message before the rest is only counted.
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -131,21 +133,27 @@ def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
     return torch.cat(inputs), torch.cat(labels)
 
 
-def check_samples(data: tuple[Any, ...], bounds: Bounds) -> Samples:
+def check_samples(
+    data: tuple[Any, ...], bounds: Bounds, classes: tuple[Any, ...] | None = None
+) -> Samples:
     """Inputs and labels as tensors that an evaluation can trust.
 
     Args:
         data: Inputs ``(N, ...)`` and labels ``(N,)`` or one-hot ``(N, K)``, tensors, arrays or
             lists; :class:`Pairs` or a plain pair.
         bounds: Smallest and largest value of an input.
+        classes: The model's own names of its classes, numbers or strings: labels are looked up
+            among them. None where they are 0 to K-1 anyway.
 
     Raises:
         DataError: With what came, what was expected and the next step.
     """
     pairs = Pairs(*data)
-    labels = _checked_labels(pairs.labels)
+    named = pairs.labels if classes is None else _places(pairs.labels, classes)
+    labels = _checked_labels(named)
     inputs = _checked_inputs(pairs.inputs, len(labels))
     inputs, notes = _within(inputs, bounds)
+    notes += _mapping_note(classes)
     return Samples(inputs, labels, torch.arange(len(labels)), (*pairs.notes, *notes))
 
 
@@ -236,6 +244,49 @@ def _checked_labels(value: Any) -> Tensor:
             "that carry an ignored label"
         )
     return labels.to(torch.int64)
+
+
+def _places(value: Any, classes: tuple[Any, ...]) -> Any:
+    """Labels as places among a model's classes; one-hot labels are such places already."""
+    labels = _as_array(value)
+    if labels.shape[1:] == (len(classes),):
+        return labels
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DataError(
+            f"labels have shape {labels.shape}: expected (N,), or one-hot (N, {len(classes)})"
+        )
+    names = labels.tolist()
+    places = {name: place for place, name in enumerate(classes)}
+    for index, name in enumerate(names):
+        if name not in places:
+            raise DataError(
+                f"labels[{index}] is {name!r}, which is none of the model's classes "
+                f"{listed(classes)}: give the labels that it was fitted on"
+            )
+    return torch.tensor([places[name] for name in names], dtype=torch.int64)
+
+
+def _as_array(labels: Any) -> np.ndarray:
+    if isinstance(labels, Tensor):
+        return labels.detach().cpu().numpy()
+    try:
+        return np.asarray(labels)
+    except ValueError as error:
+        raise DataError(f"labels are a {type(labels).__name__} of no shape: {error}") from error
+
+
+def _mapping_note(classes: tuple[Any, ...] | None) -> list[str]:
+    if classes is None or classes == tuple(range(len(classes))):
+        return []
+    return [f"classes are counted from 0 in the order of the model's own: {listed(classes)}"]
+
+
+def listed(classes: tuple[Any, ...]) -> str:
+    """A model's names of its classes in a message; of many, the first."""
+    more = f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
+    return ", ".join(map(repr, classes[:_SHOWN])) + more
 
 
 def _from_one_hot(labels: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.errors import FilterError, ModelError
+from pytest_aerobust.subjects.linear import is_estimator, twin_of
 
 
 class FoolboxFront(nn.Module):
@@ -48,27 +49,34 @@ def model_module(model: Any, bounds: Bounds, name: str = "model") -> nn.Module:
     """The model as a module from inputs ``(N, ...)`` to logits ``(N, K)``.
 
     Args:
-        model: A torch or Lightning module, or a ``foolbox.Model`` over torch.
+        model: A torch or Lightning module, a fitted scikit-learn classifier that has a twin, or
+            a ``foolbox.Model`` over torch.
         bounds: The bounds that a ready ``foolbox.Model`` must share.
         name: What errors call it.
 
     Raises:
-        ModelError: It is of another kind, or was made for other bounds.
+        ModelError: It is of another kind, not fitted, or was made for other bounds.
     """
     if isinstance(model, nn.Module):
         return _measurable(model, name, ModelError)
     if _is_foolbox_model(model):
         return _foolbox_module(model, bounds, name)
-    hint = {
-        "sklearn": "scikit-learn classifiers are not supported by this version",
-        "builtins": "give an instance, not a class or a string",
-    }.get(type(model).__module__.split(".")[0], "")
+    if is_estimator(model):
+        return twin_of(model, name)
+    hint = ""
+    if isinstance(model, type | str):
+        hint = "; give an instance, not a class or a string"
     if isinstance(model, FunctionType | MethodType | partial):
-        hint = "wrap a function in a torch.nn.Module whose forward calls it"
+        hint = "; wrap a function in a torch.nn.Module whose forward calls it"
     raise ModelError(
-        f"{name} is a {type(model).__module__}.{type(model).__qualname__}: expected a "
-        "torch.nn.Module, a LightningModule or a foolbox.Model" + (f"; {hint}" if hint else "")
+        f"{name} is {_described(model)}: expected a torch.nn.Module, a LightningModule, a "
+        f"scikit-learn classifier or a foolbox.Model{hint}"
     )
+
+
+def _described(model: Any) -> str:
+    named = model if isinstance(model, type) else type(model)
+    return f"{'the class' if named is model else 'a'} {named.__module__}.{named.__qualname__}"
 
 
 def filter_module(filter: Any) -> nn.Module | None:

@@ -11,6 +11,7 @@ from torch import nn
 from pytest_aerobust.arguments import Bounds, Statistics
 from pytest_aerobust.errors import ContractError, DataError
 from pytest_aerobust.subjects.data import Samples, check_samples, stratified
+from pytest_aerobust.subjects.linear import check_twin, common_classes
 from pytest_aerobust.subjects.models import (
     device_of,
     filter_module,
@@ -27,8 +28,8 @@ class Sides:
 
     Attributes:
         unfiltered: The bare arm's model.
-        known: The deployed model without the filter, which a gray-box attacker knows; the
-            same object as `unfiltered` unless the bare arm has a model of its own.
+        known: The deployed model without the filter, which a gray-box attacker knows beside
+            `unfiltered`; the same object unless the bare arm has a model of its own.
         pipeline: The model behind the filter; None where there is no filter.
         samples: Inputs and labels, on the run's device and in the model's precision.
         notes: What a reader should know of the state in which they came.
@@ -61,6 +62,7 @@ class Subject:
         front: Normalisation in front of either model.
         samples: Checked inputs and labels.
         bounds: Smallest and largest value of an input.
+        classes: The model's own names of its classes, in their order; None where it has none.
     """
 
     model: nn.Module
@@ -69,6 +71,7 @@ class Subject:
     front: nn.Module | None
     samples: Samples
     bounds: Bounds
+    classes: tuple[Any, ...] | None = None
 
     @contextmanager
     def borrowed(self, device: str | None) -> Iterator[Sides]:
@@ -153,7 +156,7 @@ def build_subject(
     """Adapt and check everything that is under test.
 
     Args:
-        model: A torch or Lightning module, or a ``foolbox.Model``.
+        model: A torch or Lightning module, a scikit-learn classifier, or a ``foolbox.Model``.
         data: Inputs and labels, as :func:`~pytest_aerobust.subjects.data.read_samples` gives.
         filter: A module or callable from inputs to inputs, or None.
         bounds: Smallest and largest value of an input.
@@ -168,17 +171,26 @@ def build_subject(
     """
     # Nothing that is built here may depend on where it was asked for.
     with isolated(seed):
-        checked = check_samples(data, bounds)
+        own = model_module(model, bounds)
+        # Without a filter the pipeline is the model, and there is nothing to compare it with; a
+        # model that is handed in twice is one model.
+        bare = (
+            None
+            if unfiltered_model is None or unfiltered_model is model or filter is None
+            else model_module(unfiltered_model, bounds, "unfiltered_model")
+        )
+        classes = common_classes(own, bare)
+        checked = check_samples(data, bounds, classes)
         chosen = checked if samples is None else _drawn(checked, samples, seed)
         front = None if mean is None and std is None else Normalise(mean, std)
+        check_twin(own, front, chosen, "model")
+        check_twin(bare, front, chosen, "unfiltered_model")
     return Subject(
-        model=model_module(model, bounds),
+        model=own,
         filter=filter_module(filter),
-        # Without a filter the pipeline is the model, and there is nothing to compare it with.
-        unfiltered_model=None
-        if unfiltered_model is None or filter is None
-        else model_module(unfiltered_model, bounds, "unfiltered_model"),
+        unfiltered_model=bare,
         front=front,
         samples=chosen,
         bounds=bounds,
+        classes=classes,
     )

@@ -8,9 +8,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from foolbox import PyTorchModel
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from pytest_aerobust import ContractError, ModelError
@@ -302,12 +299,14 @@ def test_gradients_that_vanish_are_evidence_for_foolbox_attacks_too(attacked, ar
 
 @pytest.mark.parametrize(
     ("thing", "kind"),
-    [(nn.Linear, "type"), ("model.pt", "str"), (None, "NoneType"), ({"weight": 1}, "dict")],
+    [(nn.Linear, "class"), ("model.pt", "str"), (None, "NoneType"), ({"weight": 1}, "dict")],
 )
 def test_objects_that_are_no_model(attacked, refused, thing, kind):
     """Anything else is refused with its type and what is supported."""
     with refused(
-        ModelError, kind, "expected a torch.nn.Module, a LightningModule or a foolbox.Model"
+        ModelError,
+        kind,
+        "expected a torch.nn.Module, a LightningModule, a scikit-learn classifier or a foolbox",
     ):
         attacked(thing)
 
@@ -316,22 +315,6 @@ def test_function_in_place_of_a_model(attacked, refused, model):
     """A function is told how it becomes a model."""
     with refused(ModelError, "function", "wrap"):
         attacked(lambda x: model(x))
-
-
-@pytest.mark.parametrize(
-    "classifier",
-    [LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression())],
-    ids=["estimator", "pipeline"],
-)
-def test_scikit_learn_models(attacked, data, refused, classifier):
-    """scikit-learn is refused by name in this version."""
-    inputs, labels = data
-    with refused(
-        ModelError,
-        "model is a sklearn.",
-        "scikit-learn classifiers are not supported by this version",
-    ):
-        attacked(classifier.fit(inputs.numpy(), labels.numpy()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
