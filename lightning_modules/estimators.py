@@ -1,10 +1,9 @@
 """scikit-learn estimators in files: as data through skops, never pickled, fitted once."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from os import PathLike, fspath
@@ -13,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from lightning_modules.checkpoints import local_file
 from lightning_modules.errors import (
@@ -23,8 +21,8 @@ from lightning_modules.errors import (
     UnreadableCheckpointError,
     UnsafeCheckpointError,
 )
-from lightning_modules.files import leftovers, written_whole
-from lightning_modules.fingerprint import digest
+from lightning_modules.files import written_whole
+from lightning_modules.kept import Kept
 
 # What a fitted MLPClassifier holds beyond the types that skops vouches for: numbers alone.
 _TRUSTED = (
@@ -108,64 +106,12 @@ def fit_or_load_estimator(
         "labels": _content(names),
         "versions": {name: version(name) for name in ("scikit-learn", "numpy", "scipy")},
     }
-    name = f"{type(estimator).__name__}-{digest(trained)[:16]}.skops"
-    kept = _Kept(Path(folder) / name, trained)
+    kept = Kept.named(Path(folder), trained, type(estimator).__name__, ".skops")
     with kept.lock():
         if not kept.complete():
-            kept.write(_fitted(estimator, rows, names))
-    return kept.load()
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """One fitted estimator on disk: the file, and the record that makes it believed."""
-
-    file: Path
-    trained: Mapping[str, Any]
-
-    @property
-    def record(self) -> Path:
-        return self.file.with_suffix(".json")
-
-    def lock(self) -> FileLock:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.file.with_suffix(".lock"))
-
-    def complete(self) -> bool:
-        return self.record.is_file() and self.file.is_file()
-
-    def write(self, estimator: Any) -> None:
-        """Under the lock. The record comes last: without it, the file is not believed."""
-        for path in (self.file, self.record):
-            for abandoned in leftovers(path):
-                abandoned.unlink()
-        self.record.unlink(missing_ok=True)
-        save_estimator(estimator, self.file)
-        content = {"sha256": sha256(self.file.read_bytes()).hexdigest(), "trained": self.trained}
-        with written_whole(self.record) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-    def load(self) -> Any:
-        record = self._recorded()
-        # By its digest, because a parameter that is NaN differs from itself.
-        if digest(record.get("trained", {})) != digest(self.trained):
-            raise MismatchedCheckpointError(f"{self.record}: of another fit. {self._advice()}")
-        if record.get("sha256") != sha256(self.file.read_bytes()).hexdigest():
-            raise MismatchedCheckpointError(
-                f"{self.file}: changed since it was written: its SHA-256 is not the one in "
-                f"{self.record.name}. {self._advice()}"
-            )
-        return load_estimator(self.file)
-
-    def _recorded(self) -> dict[str, Any]:
-        try:
-            content = json.loads(self.record.read_bytes())
-        except ValueError as error:  # broken JSON or broken UTF-8
-            raise UnreadableCheckpointError(f"{self.record}: {error}. {self._advice()}") from error
-        return content if isinstance(content, dict) else {}
-
-    def _advice(self) -> str:
-        return f"Delete {self.file.name} and {self.record.name} to fit anew"
+            kept.write(partial(_skops().dump, _fitted(estimator, rows, names)))
+    kept.believed()
+    return load_estimator(kept.file)
 
 
 def _skops() -> ModuleType:

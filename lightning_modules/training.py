@@ -1,32 +1,28 @@
 """Train once, load ever after: the same weights in every process, and never stale ones."""
 
-import json
 import logging
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
+from functools import partial
 from math import nan
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from filelock import FileLock
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from lightning_modules.checkpoints import load_weights
 from lightning_modules.errors import (
     DivergedError,
-    MismatchedCheckpointError,
     UnreadableCheckpointError,
 )
-from lightning_modules.files import leftovers, written_whole
-from lightning_modules.fingerprint import description, digest
+from lightning_modules.fingerprint import description
+from lightning_modules.kept import Kept
 
 Module = TypeVar("Module", bound=pl.LightningModule)
 
@@ -93,14 +89,14 @@ def fit_or_load(
     module = _built(build, seed)
     training = {"max_epochs": max_epochs, "seed": seed, "accelerator": accelerator}
     trained = description(module, data, training, also or {}) | {"record": _RECORD}
-    kept = _Kept.of(Path(folder), module, trained)
+    kept = Kept.named(Path(folder), trained, type(module).__name__, ".pt")
     with kept.lock():
         if not kept.complete():
             logbook = _Logbook()
             trainer = _trainer(accelerator, max_epochs, progress, logbook)
             _fit(trainer, module, data, seed)
-            kept.write(module, logbook.history)
-    return kept.load(_built(build, seed))
+            kept.write(partial(torch.save, module.state_dict()), history=logbook.history)
+    return _loaded(kept, _built(build, seed))
 
 
 class _Logbook(pl.Callback):
@@ -116,72 +112,15 @@ class _Logbook(pl.Callback):
             self.history.setdefault(name, missed).append(float(value))
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """One trained module on disk: weights, and the record that makes them believed."""
-
-    weights: Path
-    trained: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, folder: Path, module: pl.LightningModule, trained: Mapping[str, Any]) -> "_Kept":
-        folder.mkdir(parents=True, exist_ok=True)
-        return cls(folder / f"{type(module).__name__}-{digest(trained)[:16]}.pt", trained)
-
-    @property
-    def record(self) -> Path:
-        return self.weights.with_suffix(".json")
-
-    def lock(self) -> FileLock:
-        # The system drops the lock of a process that dies.
-        return FileLock(self.weights.with_suffix(".lock"))
-
-    def complete(self) -> bool:
-        return self.record.is_file() and self.weights.is_file()
-
-    def write(self, module: pl.LightningModule, history: History) -> None:
-        """Under the lock. The record comes last: without it, weights are not believed."""
-        for path in (self.weights, self.record):
-            for abandoned in leftovers(path):
-                abandoned.unlink()
-        self.record.unlink(missing_ok=True)
-        with written_whole(self.weights) as temporary:
-            torch.save(module.state_dict(), temporary)
-        content = {
-            "weights_sha256": _sha256(self.weights),
-            "trained": self.trained,
-            "history": history,
-        }
-        with written_whole(self.record) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-    def load(self, module: Module) -> Module:
-        content = self._content()
-        if content.get("trained") != self.trained:
-            raise MismatchedCheckpointError(f"{self.record}: of another training. {self._advice()}")
-        if content.get("weights_sha256") != _sha256(self.weights):
-            raise MismatchedCheckpointError(
-                f"{self.weights}: changed since it was written: its SHA-256 is not the one in "
-                f"{self.record.name}. {self._advice()}"
-            )
-        history = content.get("history")
-        if not _is_history(history):
-            raise UnreadableCheckpointError(
-                f"{self.record}: its history should hold lists of numbers. {self._advice()}"
-            )
-        # Not plain assignment: nn.Module is typed to take tensors and modules alone.
-        object.__setattr__(module, "history", history)
-        return load_weights(module, self.weights)
-
-    def _content(self) -> dict[str, Any]:
-        try:
-            content = json.loads(self.record.read_bytes())
-        except ValueError as error:  # broken JSON or broken UTF-8
-            raise UnreadableCheckpointError(f"{self.record}: {error}. {self._advice()}") from error
-        return content if isinstance(content, dict) else {}
-
-    def _advice(self) -> str:
-        return f"Delete {self.weights.name} and {self.record.name} to train anew"
+def _loaded(kept: Kept, module: Module) -> Module:
+    history = kept.believed().get("history")
+    if not _is_history(history):
+        raise UnreadableCheckpointError(
+            f"{kept.record}: its history should hold lists of numbers. {kept.advice}"
+        )
+    # Not plain assignment: nn.Module is typed to take tensors and modules alone.
+    object.__setattr__(module, "history", history)
+    return load_weights(module, kept.file)
 
 
 def _built(build: Callable[[], Module], seed: int) -> Module:
@@ -253,7 +192,3 @@ def _quiet() -> Iterator[None]:
 
 def _finite(weight: torch.Tensor) -> bool:
     return bool(torch.isfinite(weight).all())
-
-
-def _sha256(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()

@@ -307,7 +307,9 @@ class TestFilesThatChanged:
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
-        with pytest.raises(MismatchedCheckpointError, match=r"changed since .* Delete .* fit anew"):
+        with pytest.raises(
+            MismatchedCheckpointError, match=r"changed since .* Delete .* train anew"
+        ):
             fit()
 
     @pytest.mark.parametrize("text", ["{", "\x00", '{"trained": '])
@@ -315,7 +317,7 @@ class TestFilesThatChanged:
         """With the way out; nothing is fitted over it in silence."""
         fit()
         files(tmp_path, ".json")[0].write_text(text)
-        with pytest.raises(UnreadableCheckpointError, match=r"Delete .* to fit anew"):
+        with pytest.raises(UnreadableCheckpointError, match=r"Delete .* to train anew"):
             fit()
 
     @pytest.mark.parametrize("text", ["[]", '{"trained": {}}', '{"trained": 3}'])
@@ -323,7 +325,7 @@ class TestFilesThatChanged:
         """The file's name alone does not vouch for it."""
         fit()
         files(tmp_path, ".json")[0].write_text(text)
-        with pytest.raises(MismatchedCheckpointError, match="of another fit"):
+        with pytest.raises(MismatchedCheckpointError, match="of another training"):
             fit()
 
     @pytest.mark.parametrize("ending", [".skops", ".json"])
