@@ -14,6 +14,7 @@ from pytest_aerobust.evidence.sanity import (
     GradientTally,
     check_classes,
     clean_evidence,
+    target_evidence,
 )
 from pytest_aerobust.evidence.verification import Ball, correct, verify
 from pytest_aerobust.results import (
@@ -184,6 +185,7 @@ class RunningArm:
         """What speaks against a pass of this arm."""
         return [
             *clean_evidence(self._right, self.samples.labels, self.name),
+            *target_evidence(self._right, self.samples.labels, self.targets, self.name),
             *self.tally.evidence(attack, self.name),
             *self._candidates.evidence(attack, self.name),
         ]

@@ -62,6 +62,21 @@ def clean_evidence(right: Tensor, labels: Tensor, arm: str) -> list[Evidence]:
     return [Evidence("clean accuracy", arm, True, text)]
 
 
+def target_evidence(
+    right: Tensor, labels: Tensor, targets: Tensor | None, arm: str
+) -> list[Evidence]:
+    """Void where an attacker with targets has nobody to attack."""
+    if targets is None or not right.any():
+        return []
+    if (right & (targets >= 0) & (targets != labels)).any():
+        return []
+    text = (
+        "no sample was attacked: none that is classified correctly belongs to a class that "
+        "target= sends elsewhere; name classes that occur in the data"
+    )
+    return [Evidence("targets", arm, True, text)]
+
+
 class GradientTally:
     """Counts samples whose gradient gives an attack no direction."""
 

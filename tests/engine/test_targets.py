@@ -155,3 +155,12 @@ def test_chunks_change_neither_table_nor_matrix(digits, digits_model):
     )
     assert first.targets == second.targets
     assert first.unfiltered.confusion == second.unfiltered.confusion
+
+
+def test_a_target_that_concerns_nobody_is_no_evidence(digits, digits_model):
+    """A mapping of a class that the data lacks attacks nothing: the evidence is void."""
+    without_threes = tuple(part[digits[1] != 3] for part in digits)
+    evaluation = evaluate(digits_model, without_threes, attack="bim", eps=0.3, target={3: 8})
+    assert [finding.name for finding in evaluation.evidence if finding.void] == ["targets"]
+    present = evaluate(digits_model, digits, attack="bim", eps=0.3, target={3: 8})
+    assert not any(finding.void for finding in present.evidence)
