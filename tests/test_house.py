@@ -27,6 +27,7 @@ FLOORS = [
     "evaluation",
     "examples",
     "varying",
+    "figures",
     "session",
     "reports",
     "plugin",
