@@ -5,6 +5,10 @@ from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
+# examples/paper: six attacks at four budgets for two classifiers, without a filter and behind four
+# of them under three threats, and two attacks at two budgets with one classifier on both sides.
+CONTRACTS = 6 * 4 * 2 * (1 + 4 * 3) + 2 * 2 * 2 * 4 * 2
+
 
 def copied(pytester, name):
     """A copy of an example without the models that another run may have left there."""
@@ -30,3 +34,31 @@ def test_mnist_suite_collects_its_contracts_without_data(pytester):
     """Twelve contracts, three for each threat and budget, and nothing is read to list them."""
     result = pytester.runpytest_subprocess("--co", "-q", str(copied(pytester, "mnist")))
     result.stdout.fnmatch_lines(["*12 tests collected*"])
+
+
+def test_paper_suite_measures_every_cell_on_digits_and_writes_its_page(pytester):
+    """All of the paper on digits: every contract runs, the three causes show, a page is written.
+
+    A broken claim is a finding, not a failure; a second run trains nothing.
+    """
+    suite = copied(pytester, "paper")
+    page = pytester.path / "paper.html"
+    arguments = ("--aerobust", "--paper=digits", f"--paper-page={page}", "-q", str(suite))
+    result = pytester.runpytest_subprocess(*arguments)
+    outcomes = result.parseoutcomes()
+    assert result.ret == 0
+    assert outcomes["passed"] == 3
+    assert outcomes["xfailed"] + outcomes["xpassed"] == CONTRACTS
+    html = page.read_text(encoding="utf-8")
+    assert "not run" not in html
+    assert f"<summary>{CONTRACTS} contracts</summary>" in html
+    # Without filter and behind each of four, attacked in six ways, by two classifiers.
+    table = page.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+    assert len(table) == 2 + 2 * 6
+    trained = {path: path.stat().st_mtime_ns for path in (suite / ".models").iterdir()}
+    again = pytester.runpytest_subprocess(*arguments, "-k", "no_filter and eps0.3")
+    assert again.ret == 0
+    kept = {path: path.stat().st_mtime_ns for path in (suite / ".models").iterdir()}
+    assert {path: kept[path] for path in trained if path.suffix != ".lock"} == {
+        path: when for path, when in trained.items() if path.suffix != ".lock"
+    }
