@@ -52,9 +52,9 @@ def test_paper_suite_measures_every_cell_on_digits_and_writes_its_page(pytester)
     html = page.read_text(encoding="utf-8")
     assert "not run" not in html
     assert f"<summary>{CONTRACTS} contracts</summary>" in html
-    # Without filter and behind each of four, attacked in six ways, by two classifiers.
+    # For each of two classifiers, unattacked and attacked in six ways.
     table = page.with_suffix(".md").read_text(encoding="utf-8").splitlines()
-    assert len(table) == 2 + 2 * 6
+    assert len(table) == 2 + 2 * 7
     trained = {path: path.stat().st_mtime_ns for path in (suite / ".models").iterdir()}
     again = pytester.runpytest_subprocess(*arguments, "-k", "no_filter and eps0.3")
     assert again.ret == 0

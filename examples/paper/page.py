@@ -33,6 +33,8 @@ class Row:
     filter: str
     paper: str
     bare: str
+    bare_clean: str
+    clean: str
     measured: dict[str, str]
     verdicts: dict[str, str]
 
@@ -71,12 +73,15 @@ class Measured:
         found = {
             threat: self.usual(test=test, filter=name, **where) for test, threat in THREATS.items()
         }
+        bare = self.usual(test="test_no_filter", **where)
         return Row(
             kind,
             attack,
             name,
             claim(name, kind, attack),
-            _accuracy(self.usual(test="test_no_filter", **where)),
+            _accuracy(bare),
+            _clean(bare),
+            _clean(found["white-box"]),
             {threat: _accuracy(cell) for threat, cell in found.items()},
             {threat: cell.verdict if cell else "not run" for threat, cell in found.items()},
         )
@@ -84,6 +89,10 @@ class Measured:
 
 def _accuracy(cell: Cell | None) -> str:
     return "not run" if cell is None else f"{cell.evaluation.pipeline.accuracy:.3f}"
+
+
+def _clean(cell: Cell | None) -> str:
+    return "not run" if cell is None else f"{cell.evaluation.pipeline.clean_accuracy:.3f}"
 
 
 def write_page(path: Path, trained: Trained, cells: Sequence[Cell]) -> None:
@@ -124,6 +133,9 @@ def markdown(measured: Measured) -> str:
     ]
     rows = {(row.kind, row.attack, row.filter): row for row in measured.rows()}
     for kind in CLASSIFIERS:
+        clean = [rows[kind, next(iter(ATTACKS)), name] for name in FILTERS]
+        told = [clean[0].bare_clean, *(row.clean for row in clean)]
+        lines.append(f"| {kind}, no attack | " + " | ".join(told) + " |")
         for attack in ATTACKS:
             cells = [rows[kind, attack, name] for name in FILTERS]
             told = (" / ".join([row.paper or "–", *row.measured.values()]) for row in cells)
