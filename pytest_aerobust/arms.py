@@ -21,6 +21,7 @@ from pytest_aerobust.results import (
     AT_TARGET,
     BEATEN,
     EXEMPT,
+    HUNTED,
     PENDING,
     SURVIVED,
     WRONG,
@@ -56,8 +57,8 @@ def unseen(arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray)
 class RunningArm:
     """An arm's outcomes, from the clean pass to the last claim.
 
-    A sample is open while it is pending, or, where the attacker has targets, beaten but not
-    yet seen as its target.
+    A sample is open while it is pending, or, where the attacker has targets, hunted: beaten but
+    not yet seen as its target.
 
     Args:
         name: ``unfiltered`` or ``filtered``.
@@ -111,9 +112,7 @@ class RunningArm:
     def open(self, rows: Tensor) -> Tensor:
         """Which of `rows` the attacker still wants, as a mask."""
         outcomes = self._outcomes[rows]
-        if self.targets is None:
-            return outcomes == ord(PENDING)
-        return (outcomes == ord(PENDING)) | (outcomes == ord(BEATEN))
+        return (outcomes == ord(PENDING)) | (outcomes == ord(HUNTED))
 
     def judge(self, rows: Tensor, candidates: Tensor, logits: Tensor | None = None) -> Tensor:
         """Count the candidates for `rows` that verification accepts, as a mask.
@@ -139,7 +138,7 @@ class RunningArm:
         found = verify(self.side, originals, candidates, labels, targets, self.ball)
         if found.adversarial.any():
             beaten, answers = rows[found.adversarial], found.answers[found.adversarial]
-            self._outcomes[beaten] = ord(BEATEN)
+            self._outcomes[beaten] = ord(BEATEN if self.targets is None else HUNTED)
             self._outcomes[rows[found.at_target]] = ord(AT_TARGET)
             self._answers[beaten] = answers
             numbers = self.samples.ids[beaten.cpu()].numpy()
@@ -148,9 +147,10 @@ class RunningArm:
         return found.adversarial
 
     def close(self, rows: Tensor) -> None:
-        """The attack on `rows` is over: who is pending has survived it."""
-        pending = self._outcomes[rows] == ord(PENDING)
-        self._outcomes[rows[pending]] = ord(SURVIVED)
+        """The attack on `rows` is over: who is pending has survived it, who is hunted got away."""
+        outcomes = self._outcomes[rows]
+        self._outcomes[rows[outcomes == ord(PENDING)]] = ord(SURVIVED)
+        self._outcomes[rows[outcomes == ord(HUNTED)]] = ord(BEATEN)
 
     def outcome(self) -> Arm:
         """What is known of every sample now, as cheaply as a verdict needs it."""
@@ -161,17 +161,18 @@ class RunningArm:
         clean, attacked = self._confusion(self._clean_answers), self._confusion(self._answers)
         return replace(self.outcome(), clean_confusion=clean, confusion=attacked)
 
-    def mistakes(self) -> Mistakes:
-        """What the attack made of each class."""
-        shape = (self.classes, self.classes)
-        counts = np.zeros(shape, dtype=int)
-        for actual, answered, count in self._confusion(self._answers):
+    def mistakes(self, classes: int) -> Mistakes:
+        """What the attack made of each of the first `classes`, the others left out."""
+        others = self._logits.scatter(1, self.samples.labels[:, None], -torch.inf)
+        runners_up = others[:, :classes].argmax(dim=1)
+        return Mistakes(self._counts(self._answers, classes), self._counts(runners_up, classes))
+
+    def _counts(self, answers: Tensor, classes: int) -> list[list[int]]:
+        counts = np.zeros((classes, self.classes), dtype=int)
+        for actual, answered, count in self._confusion(answers):
             counts[actual, answered] = count
-        wrong = self._logits.scatter(1, self.samples.labels[:, None], -torch.inf).argmax(dim=1)
-        runners_up = np.zeros(shape, dtype=int)
-        for actual, answered, count in self._confusion(wrong):
-            runners_up[actual, answered] = count
-        return Mistakes(counts.tolist(), runners_up.tolist())
+        found: list[list[int]] = counts[:, :classes].tolist()
+        return found
 
     def _confusion(self, answers: Tensor) -> Confusion:
         pairs = torch.stack([self.samples.labels, answers], dim=1).cpu().numpy()

@@ -123,6 +123,7 @@ class _Run:
         self._sides, self._measurement = sides, measurement
         self._bounds, self._classes = bounds, classes
         self._search = build_attack(measurement.attack)
+        self._doubts: tuple[str, ...] = ()
         _check_filter(measurement.threat, sides)
 
         def arm(name: str, side: Classifier, samples: Samples, bounds: Bounds) -> RunningArm:
@@ -158,9 +159,12 @@ class _Run:
         return self._classes or range(min(arm.classes for arm in self._arms))
 
     def _numbered(self) -> Sequence[int]:
-        """Their numbers; a class that is called by a word has its place for one."""
+        """Their numbers, also where written as text; a class called by a word has its place."""
         names = self._names()
-        return names if all(isinstance(name, int) for name in names) else range(len(names))
+        texts = [str(name) for name in names]
+        if all(text.isdecimal() for text in texts):
+            return [int(text) for text in texts]
+        return names if all(isinstance(name, int | float) for name in names) else range(len(names))
 
     def _mistakes(self) -> Mistakes:
         """What the same attack without a target makes of the bare model, in full."""
@@ -176,7 +180,11 @@ class _Run:
         )
         for rows in run.chunks(None):
             run.attack(rows)
-        return run._unfiltered.mistakes()
+        self._doubts = tuple(
+            f"the targets come from the untargeted attack on the bare model, and {finding.text}"
+            for finding in run._unfiltered.tally.evidence(self._measurement.attack.spec.name, "")
+        )
+        return run._unfiltered.mistakes(len(self._names()))
 
     def chunks(self, size: int | None) -> list[Tensor]:
         samples, block = self._sides.samples, self._search.block
@@ -223,11 +231,16 @@ class _Run:
         """
         if self._measurement.eps > 0 and self._measurement.attack.spec.access == "gradient":
             for arm in self._arms:
-                gray = arm is self._filtered and self._measurement.threat == "gray-box"
                 wanted = rows[arm.open(rows)]
-                if len(wanted):
-                    side = self._unfiltered.side if gray else arm.side
+                for side in self._followed(arm) if len(wanted) else []:
                     arm.tally.add(loss_gradients(self._problem(side, arm, wanted)))
+
+    def _followed(self, arm: RunningArm) -> list[Classifier]:
+        """Whose gradients an arm's attacker follows."""
+        if arm is self._unfiltered or self._measurement.threat != "gray-box":
+            return [arm.side]
+        known = [] if self._one_model else [self._sides.known]
+        return [self._unfiltered.side, *known]
 
     @property
     def _arms(self) -> list[RunningArm]:
@@ -283,10 +296,10 @@ class _Run:
         Returns:
             Whether the search ended in its middle, because the verdict is certain.
         """
-        watched = [] if bare is None else [bare, filtered]
         wanted = filtered.open(rows)
         rows = rows[wanted if bare is None else wanted | bare.open(rows)]
-        inputs, tallies = filtered.samples.inputs[rows], [arm.tally for arm in watched]
+        tallies = [arm.tally for arm in (bare, filtered) if arm is not None]
+        inputs = filtered.samples.inputs[rows]
         watch = Retirement(bare, rows, filtered.open(rows), tallies, inputs, self._certain)
         found = self._run_search(side, filtered, rows, watch)
         for ends in [] if watch.ended else found:
@@ -357,6 +370,7 @@ class _Run:
             *([] if self._filtered is None else self._filtered.filter_notes(self._bounds)),
             *([_UNREACHABLE] if self._behind else []),
             *pipeline.target_notes(),
+            *self._doubts,
             *count_note(len(samples)),
         )
 

@@ -11,6 +11,7 @@ WRONG = "-"  # misclassified before any attack
 PENDING = "?"  # not attacked yet
 SURVIVED = "s"
 BEATEN = "b"
+HUNTED = "h"  # beaten, and its target is still searched for
 AT_TARGET = "t"  # beaten, and seen as the target
 EXEMPT = "e"  # right, and its label is the target or has none: nothing to attack
 
@@ -40,7 +41,8 @@ class Arm:
     Attributes:
         outcomes: One letter a sample, in the order of the data: ``-`` wrong before any attack,
             ``s`` survived, ``b`` beaten, ``t`` beaten and seen as the target, ``e`` right and with
-            no class to be sent to (nothing to attack), ``?`` not attacked yet.
+            no class to be sent to (nothing to attack), ``?`` not attacked yet; ``h`` beaten in a
+            search that stopped before it was known whether the target is reached.
         clean_confusion: Actual against answered classes before any attack.
         confusion: The same where each beaten sample is answered as its adversarial example is,
             the one at the target where there is one; every other sample as before the attack.
@@ -62,7 +64,7 @@ class Arm:
     @property
     def beaten(self) -> int:
         """Samples for which an adversarial example is known."""
-        return self.outcomes.count(BEATEN) + self.outcomes.count(AT_TARGET)
+        return sum(self.outcomes.count(letter) for letter in (BEATEN, HUNTED, AT_TARGET))
 
     @property
     def survivors(self) -> int:
@@ -73,6 +75,16 @@ class Arm:
     def pending(self) -> int:
         """Samples that nothing is known of yet."""
         return self.outcomes.count(PENDING)
+
+    @property
+    def exempt(self) -> int:
+        """Samples that are right and that the attacker has no target for: nothing to attack."""
+        return self.outcomes.count(EXEMPT)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample has its final outcome."""
+        return not self.pending and HUNTED not in self.outcomes
 
     @property
     def clean_accuracy(self) -> float:
@@ -87,7 +99,7 @@ class Arm:
     @property
     def accuracy_interval(self) -> Interval:
         """What the robust accuracy can still be."""
-        return self._share(self.survivors, self.samples)
+        return self._share(self.survivors, self.pending, self.samples)
 
     @property
     def accuracy(self) -> float:
@@ -101,13 +113,13 @@ class Arm:
     @property
     def drop_interval(self) -> Interval:
         """What clean minus robust accuracy can still be."""
-        return self._share(self.beaten, self.samples)
+        return self._share(self.beaten, self.pending, self.samples)
 
     @property
     def target_hits_interval(self) -> Interval:
         """What the share of the attacked samples that reach the target can still be."""
-        attacked = self.correct - self.outcomes.count(EXEMPT)
-        return self._share(self.outcomes.count(AT_TARGET), attacked)
+        hits, undecided = self.outcomes.count(AT_TARGET), self.outcomes.count(HUNTED)
+        return self._share(hits, self.pending + undecided, self.correct - self.exempt)
 
     @property
     def target_hits(self) -> float:
@@ -132,10 +144,10 @@ class Arm:
         cells = ("clean_confusion", "confusion")
         return cls(plain["outcomes"], *(tuple(map(tuple, plain[name])) for name in cells))
 
-    def _share(self, known: int, of: int) -> Interval:
+    def _share(self, known: int, possible: int, of: int) -> Interval:
         if not of:
             return Interval(Fraction(0), Fraction(0))
-        return Interval(Fraction(known, of), Fraction(known + self.pending, of))
+        return Interval(Fraction(known, of), Fraction(known + possible, of))
 
 
 def _one_number(interval: Interval, name: str) -> float:
@@ -218,7 +230,7 @@ class Evaluation:
     @property
     def complete(self) -> bool:
         """Whether every sample of every arm has an outcome."""
-        return not any(arm.pending for arm in self.arms.values())
+        return all(arm.complete for arm in self.arms.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts and scalars, for JSON and for other processes."""

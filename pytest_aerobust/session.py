@@ -23,7 +23,7 @@ from pytest_aerobust.choice import chosen
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError, FloorBroken, Inconclusive
 from pytest_aerobust.evaluation import Measurement, Need, measure
-from pytest_aerobust.evidence.sanity import vacuous_notes
+from pytest_aerobust.evidence.sanity import exempt_notes, vacuous_notes
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.data import Pairs, read_samples
@@ -273,8 +273,12 @@ class Robustness:
             need=lambda e: Need.ATTACK if full else needed(judge(floors, e)),
             device=self._costs.device,
         )
-        notes = vacuous_notes(floors, self._subject.samples.labels)
-        return replace(evaluation, notes=(*evaluation.notes, *notes))
+        notes = (
+            *evaluation.notes,
+            *vacuous_notes(floors, self._subject.samples.labels),
+            *exempt_notes(floors, evaluation.pipeline),
+        )
+        return replace(evaluation, notes=notes)
 
     def _draw_seed(self) -> int:
         told = f"{self._costs.seed}/{self._test}"

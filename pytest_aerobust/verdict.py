@@ -193,7 +193,7 @@ def _known(arm: Arm) -> str:
 
 
 def _beaten(arm: Arm) -> str:
-    attacked = arm.correct - arm.pending
+    attacked = arm.correct - arm.exempt - arm.pending
     return f"{arm.beaten} of {attacked} attacked samples beaten"
 
 

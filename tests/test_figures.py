@@ -14,7 +14,15 @@ from sklearn.metrics import classification_report
 from torch import nn
 
 from lightning_modules import Digits, PaperNetwork, VanillaAutoencoder, fit_or_load
-from pytest_aerobust import Arm, ContractError, Counterexamples, UndecidedError, evaluate, figures
+from pytest_aerobust import (
+    Arm,
+    ContractError,
+    Counterexamples,
+    Evaluation,
+    UndecidedError,
+    evaluate,
+    figures,
+)
 from pytest_aerobust.errors import FilterError
 
 EPS = 0.15
@@ -660,3 +668,12 @@ def test_every_public_function_is_listed():
     """What is exported is there, and each figure is a plain matplotlib figure."""
     assert all(callable(getattr(figures, name)) for name in figures.__all__)
     assert type(figures.loss_histories({"a": [1.0]})) is Figure
+
+
+def test_a_search_that_ended_in_its_middle_leaves_the_matrix_open():
+    """Where every sample is beaten but a target is still searched for, answers may change."""
+    hunted = Arm("hht", clean_confusion=((0, 0, 3),), confusion=((0, 1, 3),))
+    evaluation = Evaluation("bim", "BIM Linf", "linf", 0.1, "white-box", 1, {}, 0, hunted, None)
+    with pytest.raises(UndecidedError, match="stopped early"):
+        figures.confusion(evaluation)
+    assert figures.confusion(evaluation, attacked=False)

@@ -78,11 +78,15 @@ class Search(Protocol):
 def loss_gradients(problem: Problem) -> Tensor:
     """Gradients ``(n, ...)`` of the cross entropy at the inputs themselves.
 
+    With targets it is theirs: where a confident model's loss of the labels is flat, that of the
+    targets is steep.
+
     Raises:
         ModelError: The attacked side is not differentiable.
     """
     inputs = problem.inputs.detach().requires_grad_()
-    loss = cross_entropy(problem.ask(inputs), problem.labels, reduction="sum")
+    classes = problem.labels if problem.targets is None else problem.targets
+    loss = cross_entropy(problem.ask(inputs), classes, reduction="sum")
     return problem.gradient(loss, inputs)
 
 

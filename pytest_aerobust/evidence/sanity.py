@@ -8,7 +8,7 @@ from torch import Tensor
 from pytest_aerobust.contract import Floors
 from pytest_aerobust.errors import DataError, ModelError
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.results import Evidence
+from pytest_aerobust.results import Arm, Evidence
 from pytest_aerobust.subjects.data import Samples
 
 # Above this share of samples without a gradient, a gradient attack proves nothing.
@@ -177,6 +177,22 @@ def vacuous_notes(floors: Floors, labels: Tensor) -> tuple[str, ...]:
         f"{name}={float(floor):g} is vacuous: {reasons.get(name, 'nothing can break it')}"
         for name, floor in floors
         if (floor <= unskilled[name] if name.startswith("min") else floor >= unskilled[name])
+    )
+
+
+def exempt_notes(floors: Floors, arm: Arm) -> tuple[str, ...]:
+    """Floors that hold whatever the attack does, since target= leaves enough samples alone."""
+    share = Fraction(arm.exempt, arm.samples)
+    held = {
+        "min_acc": floors.min_acc is not None and 0 < floors.min_acc <= share,
+        "max_drop": floors.max_drop is not None and 1 > floors.max_drop >= 1 - share,
+    }
+    return tuple(
+        f"{name}={float(floor):g} is vacuous: {float(share):.2f} of the samples are right and not "
+        "attacked, because target= sends their classes nowhere; state max_target_hits, or draw "
+        "the data from the classes that are attacked"
+        for name, floor in floors
+        if held.get(name)
     )
 
 

@@ -78,11 +78,11 @@ def view_of(evaluation: Evaluation, arm: ArmName | None, attacked: bool) -> View
             "the evaluation has no arm 'filtered', because it had no filter: ask for 'unfiltered'"
         )
     shown = evaluation.arms[name]
-    if attacked and shown.pending:
+    if attacked and not shown.complete:
         raise UndecidedError(
-            f"the {name} arm stopped early with {shown.pending} of {shown.samples} samples not "
-            "attacked, so its confusion matrix is open: measure in full with robustness() in the "
-            "test's body or --aerobust-full, or ask for attacked=False"
+            f"the {name} arm stopped early, with {shown.pending} of {shown.samples} samples not "
+            "attacked at all, so its confusion matrix is open: measure in full with robustness() "
+            "in the test's body or --aerobust-full, or ask for attacked=False"
         )
     cells = shown.confusion if attacked else shown.clean_confusion
     if not cells:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pytest_aerobust.arguments import Bounds, Statistics
-from pytest_aerobust.errors import ContractError, DataError
+from pytest_aerobust.errors import ContractError, DataError, FilterError
 from pytest_aerobust.subjects.data import Samples, check_samples, stratified
 from pytest_aerobust.subjects.linear import check_twin, common_classes
 from pytest_aerobust.subjects.models import (
@@ -43,9 +43,20 @@ class Sides:
 
 
 def behind_filter(pipeline: Classifier, samples: Samples, bounds: Bounds) -> tuple[Samples, Bounds]:
-    """What the filter makes of the samples, and bounds wide enough for it on whatever scale."""
+    """What the filter makes of the samples, and bounds wide enough for it on whatever scale.
+
+    Raises:
+        FilterError: It answers with NaN or infinity, which no perturbation can be added to.
+    """
     with torch.no_grad():
         outputs = torch.cat([pipeline.clean(inputs)[0] for inputs in samples.chunks()])
+    bad = (~outputs.flatten(1).isfinite()).any(dim=1).nonzero().flatten()
+    if len(bad):
+        raise FilterError(
+            f"filter answers with NaN or infinity for {len(bad)} of {len(samples)} clean inputs, "
+            f"first at index {samples.ids[bad[0].cpu()].item()}: an attacker behind it has "
+            "nothing to start from. Look for an overflow or a division by 0 in it"
+        )
     low, high = bounds
     reach = min(low, outputs.min().item()), max(high, outputs.max().item())
     return replace(samples, inputs=outputs), reach

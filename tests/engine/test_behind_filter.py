@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_aerobust import ContractError, Counterexamples, evaluate, robust
+from pytest_aerobust import ContractError, Counterexamples, FilterError, evaluate, robust
 
 EPS = 0.1
 
@@ -146,3 +146,42 @@ def test_the_order_of_random_numbers_is_the_datas(digits, digits_model, digits_f
     first = evaluate(digits_model, tuple(part[:300] for part in digits), **arguments).filtered
     differing = np.array(list(whole[:300])) != np.array(list(first.outcomes))
     assert differing.sum() <= 1
+
+
+class Unsound(nn.Module):
+    """Answers with a value that no number follows, in one pixel of every seventh digit."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x):
+        outputs = x.clone()
+        outputs[::7, :, 0, 0] = self.value
+        return outputs
+
+
+class Forgiving(nn.Module):
+    """Takes what is not finite for black, so that its logits look sound."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x.nan_to_num(0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_filter_that_is_not_finite_gives_nothing_to_start_from(value, digits, digits_model):
+    """No ball lies around NaN: its samples would survive anything, as a tolerant model says."""
+    few = tuple(part[:70] for part in digits)
+    with pytest.raises(FilterError, match="NaN or infinity for 10 of 70 clean inputs, first at"):
+        evaluate(
+            Forgiving(digits_model),
+            few,
+            filter=Unsound(value),
+            attack="bim",
+            eps=EPS,
+            threat="behind-filter",
+        )
