@@ -80,8 +80,12 @@ def _read(path: Path) -> Any:
     try:
         return _loaded(path)
     except pickle.UnpicklingError as error:
+        refused = _refused(error)
+        # A name ends with its line, whose last byte torch takes off; here the file ended first.
+        if path.read_bytes()[:-1].endswith(refused.rpartition(".")[2].encode()):
+            raise UnreadableCheckpointError("cut short: copy or download it again") from error
         raise UnsafeCheckpointError(
-            f"refused, nothing of it was executed: it holds {_refused(error)}, expected tensors "
+            f"refused, nothing of it was executed: it holds {refused}, expected tensors "
             "and plain containers alone. Save `module.state_dict()`, from a source you trust"
         ) from error
     # What is malformed can break torch's reader anywhere, with whatever built-in exception.

@@ -110,6 +110,14 @@ class TestRefuses:
         with pytest.raises(UnreadableCheckpointError, match="cut short"):
             load_weights(network(), path)
 
+    def test_what_is_cut_short_inside_a_name(self, path):
+        """Half a name of torch's own at the end is a file cut short, not one that asks for more."""
+        torch.save(network().state_dict(), path, _use_new_zipfile_serialization=False)
+        content = path.read_bytes()
+        path.write_bytes(content[: content.index(b"FloatStorage") + len(b"FloatStor")])
+        with pytest.raises(UnreadableCheckpointError, match="cut short"):
+            load_weights(network(), path)
+
     @pytest.mark.parametrize("protocol", [2, 4])
     def test_a_hostile_pickle(self, path, tmp_path, protocol):
         """The command inside does not run."""
