@@ -1,8 +1,8 @@
 """What all figures share: sizes, colours, titles, heat maps, and the bytes of a page."""
 
-import pickle
 import textwrap
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from io import BytesIO
 from typing import Any
 
@@ -44,8 +44,7 @@ def to_png(figure: Figure) -> bytes:
     """
     written = BytesIO()
     # A copy: the layout starts from where the last one ended, so a second drawing would differ.
-    copy: Figure = pickle.loads(pickle.dumps(figure))
-    copy.savefig(written, format="png", dpi=_DPI, metadata={"Software": None})
+    deepcopy(figure).savefig(written, format="png", dpi=_DPI, metadata={"Software": None})
     return written.getvalue()
 
 
