@@ -9,14 +9,10 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.arguments import Bounds
-from pytest_aerobust.evidence.sanity import (
-    CandidateTally,
-    GradientTally,
-    check_classes,
-    clean_evidence,
-    target_evidence,
-)
-from pytest_aerobust.evidence.verification import Ball, correct, verify
+from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.evidence.sanity import check_classes, clean_evidence, target_evidence
+from pytest_aerobust.evidence.tallies import CandidateTally, GradientTally, MarginTally
+from pytest_aerobust.evidence.verification import Ball, Found, correct, verify
 from pytest_aerobust.results import (
     AT_TARGET,
     BEATEN,
@@ -93,6 +89,7 @@ class RunningArm:
         check_classes(logits, samples, side.name)
         self._right = correct(logits, samples.labels)
         self._logits = logits
+        self._margins = MarginTally(logits, samples.labels)
         # A tie counts as right, whatever argmax takes.
         self._clean_answers = torch.where(self._right, samples.labels, logits.argmax(dim=1))
         self._answers = self._clean_answers.clone()
@@ -114,11 +111,46 @@ class RunningArm:
         outcomes = self._outcomes[rows]
         return (outcomes == ord(PENDING)) | (outcomes == ord(HUNTED))
 
+    @property
+    def right(self) -> Tensor:
+        """Which samples are right before any attack, ``(N,)``."""
+        return self._right
+
+    @property
+    def logits(self) -> Tensor:
+        """What the side says to the inputs that nobody attacked, ``(N, K)``."""
+        return self._logits
+
+    def survived(self, rows: Tensor) -> Tensor:
+        """Which of `rows` have withstood the whole attack, as a mask."""
+        return self._outcomes[rows] == ord(SURVIVED)
+
+    def attacked(self) -> Tensor:
+        """The samples whose attack is over."""
+        over = (self._outcomes == ord(SURVIVED)) | (self._outcomes == ord(BEATEN))
+        return (over | (self._outcomes == ord(AT_TARGET))).nonzero().flatten()
+
+    def problem(self, side: Classifier, rows: Tensor, seed: int) -> Problem:
+        """Attack `side` from this arm's inputs; under gray-box the side is not the arm's own."""
+        samples, places = self.samples, rows.cpu()
+        return Problem(
+            ask=side,
+            gradient=side.gradient,
+            inputs=samples.inputs[rows],
+            labels=samples.labels[rows],
+            targets=None if self.targets is None else self.targets[rows],
+            eps=self.ball.eps,
+            bounds=self.ball.bounds,
+            places=places.numpy(),
+            samples=samples.ids[places].numpy(),
+            seed=seed,
+        )
+
     def judge(self, rows: Tensor, candidates: Tensor, logits: Tensor | None = None) -> Tensor:
         """Count the candidates for `rows` that verification accepts, as a mask.
 
         Args:
-            rows: Samples, each open.
+            rows: Samples, none of them beaten, unless its target is still open.
             candidates: One for each row.
             logits: What the side said to them in another batch: only those it errs on are
                 worth a forward pass of their own. None verifies all.
@@ -127,15 +159,20 @@ class RunningArm:
         claims = torch.ones_like(accepted)
         if logits is not None:
             claims = ~correct(logits, self.samples.labels[rows])
+            self._margins.add(rows, logits)
         if claims.any():
-            accepted[claims] = self._verified(rows[claims], candidates[claims])
+            accepted[claims] = self._counted(rows[claims], candidates[claims])
         return accepted
 
-    def _verified(self, rows: Tensor, candidates: Tensor) -> Tensor:
-        self._candidates.add(candidates)
+    def found(self, rows: Tensor, candidates: Tensor) -> Found:
+        """What verification says of candidates for `rows`, without counting them."""
         originals, labels = self.samples.inputs[rows], self.samples.labels[rows]
         targets = None if self.targets is None else self.targets[rows]
-        found = verify(self.side, originals, candidates, labels, targets, self.ball)
+        return verify(self.side, originals, candidates, labels, targets, self.ball)
+
+    def _counted(self, rows: Tensor, candidates: Tensor) -> Tensor:
+        self._candidates.add(candidates)
+        found = self.found(rows, candidates)
         if found.adversarial.any():
             beaten, answers = rows[found.adversarial], found.answers[found.adversarial]
             self._outcomes[beaten] = ord(BEATEN if self.targets is None else HUNTED)
@@ -189,7 +226,14 @@ class RunningArm:
             *target_evidence(self._right, self.samples.labels, self.targets, self.name),
             *self.tally.evidence(attack, self.name),
             *self._candidates.evidence(attack, self.name),
+            *self._stuck(attack),
         ]
+
+    def _stuck(self, attack: str) -> list[Evidence]:
+        """Of an attacker with targets the margin of the label says little."""
+        if self.targets is not None:
+            return []
+        return self._margins.evidence(self._outcomes == ord(SURVIVED), attack, self.name)
 
     def target_notes(self) -> tuple[str, ...]:
         """How many samples nobody attacks, because their class is sent nowhere."""

@@ -21,6 +21,7 @@ from pytest_aerobust.arguments import (
 )
 from pytest_aerobust.budgets import Epsilons
 from pytest_aerobust.catalogue import FILTER_THREATS, Norm, Threat, fitting
+from pytest_aerobust.checks import Strength, Waivers, checked_strength, checked_waivers
 from pytest_aerobust.choice import AttackChoice, chosen
 from pytest_aerobust.errors import ContractError, did_you_mean
 from pytest_aerobust.targets import Rule, Target, checked_target
@@ -87,6 +88,8 @@ class Contract:
         std: What the result is divided by.
         samples: How many samples to draw; None asks the options.
         seed: Seed of everything random; None asks the options.
+        waivers: Checks of the evidence that are turned off, with the reasons.
+        strength: Whether a pass needs the dear checks, too.
     """
 
     attack: AttackChoice
@@ -102,6 +105,8 @@ class Contract:
     std: Statistics | None = None
     samples: int | None = None
     seed: int | None = None
+    waivers: Waivers = ()
+    strength: Strength = "standard"
 
     @property
     def largest_eps(self) -> float:
@@ -232,6 +237,8 @@ def robust(
     samples: int | None = None,
     seed: int | None = None,
     confidence: float | None = None,
+    waive: Mapping[str, str] | None = None,
+    strength: Strength = "standard",
     marks: Any = (),
     id: str | None = None,
     **unknown: Never,
@@ -271,6 +278,10 @@ def robust(
         samples: Draw this many samples, stratified by label; all by default.
         seed: Seed of random starts and draws.
         confidence: Reserved for statements about the population; refused in this version.
+        waive: Checks of the evidence that are turned off, each with the reason, which is kept with
+            the result: ``{"noise": "trained on noise, see ticket 7"}``.
+        strength: How much evidence a pass needs: ``"standard"``, at most a fifth of the attack's
+            own cost, or ``"thorough"``, which adds dearer checks.
         marks: Mark or marks for the items of this contract, such as ``pytest.mark.xfail``.
         id: Id of the item, for a contract that gives only one.
         unknown: Nothing; a misspelt argument is named with its nearest relative.
@@ -316,6 +327,8 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "std": checked_statistics("std", given["std"], positive=True),
         "samples": checked_count("samples", given["samples"], least=1),
         "seed": checked_count("seed", given["seed"], least=0),
+        "waivers": checked_waivers(given["waive"]),
+        "strength": checked_strength(given["strength"]),
     }
     marks = _checked_marks(given["marks"])
     found = []

@@ -18,18 +18,21 @@ from torch import Tensor
 from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.arms import OnExamples, Retirement, RunningArm, unseen
 from pytest_aerobust.attacks.build import build_attack, check_bounds
-from pytest_aerobust.attacks.search import Problem, loss_gradients
+from pytest_aerobust.attacks.search import loss_gradients
 from pytest_aerobust.catalogue import FILTER_THREATS, Threat
+from pytest_aerobust.checks import Strength, Waivers
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import ContractError
+from pytest_aerobust.evidence.answers import ASKED, CHECKS, Answers, state
 from pytest_aerobust.evidence.sanity import count_note, setting_notes
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results import Evaluation, Evidence
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.state import digest, isolated
 from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter
 from pytest_aerobust.targets import Mistakes, Table, Target
+from pytest_aerobust.weighing import Inquiry, Remembered, weigh
 
 # Samples attacked at a time: few at first, since a broken floor shows soon, then as many as keep
 # a step's overhead small while its activations still fit the cache.
@@ -54,6 +57,8 @@ class Measurement:
         threat: What the attacker knows.
         target: What the attacker wants to see, or None.
         seed: Seed of everything random.
+        waivers: Checks of the evidence that are turned off, with the reasons.
+        strength: Whether the dear checks are asked for, too.
     """
 
     attack: AttackChoice
@@ -61,6 +66,8 @@ class Measurement:
     threat: Threat
     target: Target | None = None
     seed: int = 0
+    waivers: Waivers = ()
+    strength: Strength = "standard"
 
     @property
     def stream(self) -> int:
@@ -78,10 +85,11 @@ def measure(
     *,
     need: Callable[[Evaluation], Need] = lambda evaluation: Need.ATTACK,
     on_examples: OnExamples = unseen,
+    remembered: Remembered | None = None,
     device: str | None = None,
     chunk: int | None = None,
 ) -> Evaluation:
-    """Attack a subject and count who survives.
+    """Attack a subject, count who survives, and weigh the evidence for it.
 
     Args:
         subject: What is under test; it comes back as it was, as does global random state.
@@ -89,6 +97,7 @@ def measure(
         need: Asked what is still needed, before every chunk and after every step that beats a
             sample.
         on_examples: Is shown every verified example.
+        remembered: Findings about this subject from earlier measurements; new ones are added.
         device: Where to run; None stays where the model is.
         chunk: Samples attacked at a time, rounded up to the attack's own blocks; None starts
             small and grows.
@@ -101,10 +110,14 @@ def measure(
     started = time.perf_counter()
     with isolated(measurement.stream), subject.borrowed(device) as sides:
         run = _Run(subject.bounds, subject.classes, sides, measurement, on_examples, need, started)
+        known: Remembered = {} if remembered is None else remembered
+        run.ask(known)
         chunks = run.chunks(chunk)
         while chunks and (wanted := run.need()) is not Need.NOTHING:
-            step = run.attack if wanted is Need.ATTACK else run.weigh
+            step = run.attack if wanted is Need.ATTACK else run.look
             step(chunks.pop(0))
+        if run.need() is not Need.NOTHING:
+            run.weigh(known)
         return run.evaluation()
 
 
@@ -124,6 +137,8 @@ class _Run:
         self._bounds, self._classes = bounds, classes
         self._search = build_attack(measurement.attack)
         self._doubts: tuple[str, ...] = ()
+        self._findings: list[Evidence] = []
+        self._digest = digest(sides.modules)
         _check_filter(measurement.threat, sides)
 
         def arm(name: str, side: Classifier, samples: Samples, bounds: Bounds) -> RunningArm:
@@ -183,6 +198,7 @@ class _Run:
         self._doubts = tuple(
             f"the targets come from the untargeted attack on the bare model, and {finding.text}"
             for finding in run._unfiltered.tally.evidence(self._measurement.attack.spec.name, "")
+            if finding.void
         )
         return run._unfiltered.mistakes(len(self._names()))
 
@@ -224,7 +240,7 @@ class _Run:
             for arm in self._arms:
                 arm.close(rows)
 
-    def weigh(self, rows: Tensor) -> None:
+    def look(self, rows: Tensor) -> None:
         """One chunk that no verdict needs attacked: look at its gradients alone.
 
         A pass rests on the evidence of all samples, also where the first of them suffice.
@@ -233,7 +249,52 @@ class _Run:
             for arm in self._arms:
                 wanted = rows[arm.open(rows)]
                 for side in self._followed(arm) if len(wanted) else []:
-                    arm.tally.add(loss_gradients(self._problem(side, arm, wanted)))
+                    problem = arm.problem(side, wanted, self._measurement.stream)
+                    arm.tally.add(loss_gradients(problem))
+
+    def ask(self, remembered: Remembered) -> None:
+        """Look at the answers themselves, once for each subject."""
+        for arm in self._arms:
+            answers = self._answers(arm)
+            for name, check in CHECKS.items():
+                if name not in dict(self._measurement.waivers):
+                    key = (name, arm.name)
+                    found = remembered.get(key) or Evidence(name, arm.name, *check(answers))
+                    remembered[key] = found
+                    self._findings.append(found)
+
+    def _answers(self, arm: RunningArm) -> Answers:
+        some = slice(ASKED)
+        samples = arm.samples
+        return Answers(arm.side, samples.inputs[some], samples.labels[some], arm.logits[some])
+
+    def weigh(self, remembered: Remembered) -> None:
+        """What guards a pass, once the attack is over."""
+        told = self._measurement
+        if told.eps > 0:
+            for arm in self._arms:
+                found = weigh(self._inquiry(arm), told.waivers, told.strength, remembered)
+                self._findings.extend(found)
+        changed = digest(self._sides.modules) != self._digest
+        if "state" not in dict(told.waivers):
+            self._findings.extend(
+                Evidence("state", arm.name, *state(self._answers(arm), changed))
+                for arm in self._arms
+            )
+
+    def _inquiry(self, arm: RunningArm) -> Inquiry:
+        told = self._measurement
+        gradients = told.attack.spec.access == "gradient"
+        adaptive = arm is self._filtered and told.threat == "white-box" and self._one_model
+        return Inquiry(
+            arm=arm,
+            followed=self._followed(arm) if gradients else [],
+            bare=self._sides.unfiltered if adaptive else None,
+            choice=told.attack,
+            search=self._search,
+            threat=told.threat if arm is self._filtered else "white-box",
+            seed=told.stream,
+        )
 
     def _followed(self, arm: RunningArm) -> list[Classifier]:
         """Whose gradients an arm's attacker follows."""
@@ -265,15 +326,13 @@ class _Run:
         return watch
 
     def _adaptive(self, filtered: RunningArm, rows: Tensor) -> None:
-        """The attacker faces the pipeline itself, with the bare arm's examples in hand."""
+        """The attacker faces the pipeline itself, and then tries the bare arm's examples on it."""
         bare = self._search_on(self._unfiltered, rows)
-        if bare.ended:
+        if bare.ended or self._search_on(filtered, rows).ended or not self._one_model:
             return
-        if self._one_model:
-            moved = bare.rows[bare.beaten]
-            wanted = filtered.open(moved)
-            filtered.judge(moved[wanted], bare.examples[bare.beaten][wanted])
-        self._search_on(filtered, rows)
+        moved = bare.rows[bare.beaten]
+        wanted = filtered.open(moved)
+        filtered.judge(moved[wanted], bare.examples[bare.beaten][wanted])
 
     def _gray_box(self, filtered: RunningArm, rows: Tensor) -> None:
         """The attacker tries what transfers from every model that he knows.
@@ -310,22 +369,10 @@ class _Run:
     def _run_search(
         self, side: Classifier, arm: RunningArm, rows: Tensor, watch: Retirement
     ) -> list[Tensor]:
-        return self._search.search(self._problem(side, arm, rows), watch) if len(rows) else []
-
-    def _problem(self, side: Classifier, arm: RunningArm, rows: Tensor) -> Problem:
-        """Attack `side` from the inputs of an arm; in the gray box the side is not the arm's."""
-        samples, places = arm.samples, rows.cpu()
-        return Problem(
-            ask=side,
-            gradient=side.gradient,
-            inputs=samples.inputs[rows],
-            labels=samples.labels[rows],
-            targets=None if arm.targets is None else arm.targets[rows],
-            eps=self._measurement.eps,
-            bounds=arm.ball.bounds,
-            places=places.numpy(),
-            samples=samples.ids[places].numpy(),
-            seed=self._measurement.stream,
+        return (
+            self._search.search(arm.problem(side, rows, self._measurement.stream), watch)
+            if len(rows)
+            else []
         )
 
     def evaluation(self) -> Evaluation:
@@ -350,13 +397,26 @@ class _Run:
             seed=measurement.seed,
             unfiltered=self._unfiltered.outcome(),
             filtered=None if self._filtered is None else self._filtered.outcome(),
-            evidence=tuple(
-                finding for arm in self._arms for finding in arm.evidence(choice.spec.name)
-            ),
+            evidence=self._evidence(),
             notes=self._notes(),
             targets=self._table,
             classes=tuple(map(str, self._names())),
             seconds=time.perf_counter() - self._started,
+        )
+
+    def _evidence(self) -> tuple[Evidence, ...]:
+        waived = dict(self._measurement.waivers)
+        name = self._measurement.attack.spec.name
+        found = [finding for arm in self._arms for finding in arm.evidence(name)]
+        off = [
+            Evidence(check, arm.name, "waived", reason)
+            for arm in self._arms
+            for check, reason in waived.items()
+        ]
+        return (
+            *self._findings,
+            *(finding for finding in found if finding.name not in waived),
+            *off,
         )
 
     def _notes(self) -> tuple[str, ...]:

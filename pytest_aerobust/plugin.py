@@ -161,6 +161,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
         pyfuncitem.stash[_judged] = judged.to_dict()
         pyfuncitem.user_properties.extend(judged.properties())
         judged.enforce(_rerun(pyfuncitem))
+        # Shown with -rP: what a pass rests on.
+        pyfuncitem.add_report_section("call", "aerobust", judged.words)
     return result
 
 

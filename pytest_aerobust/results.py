@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pytest_aerobust.errors import UndecidedError
 
@@ -160,6 +160,9 @@ def _one_number(interval: Interval, name: str) -> float:
     return float(interval.low)
 
 
+Weight = Literal["sound", "void", "skipped", "waived"]
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One finding about the run itself.
@@ -167,14 +170,19 @@ class Evidence:
     Attributes:
         name: What was looked at, such as ``gradients``.
         arm: ``filtered`` or ``unfiltered``.
-        void: Whether a pass may not rest on this arm.
-        text: The finding in words, with its numbers.
+        weight: ``sound``; ``void``, a pass may not rest on this arm; ``skipped``, the check says
+            nothing here; ``waived``, the contract turns it off.
+        text: The finding in words, with its numbers, or the reason why there is none.
     """
 
     name: str
     arm: str
-    void: bool
+    weight: Weight
     text: str
+
+    @property
+    def void(self) -> bool:
+        return self.weight == "void"
 
 
 @dataclass(frozen=True)

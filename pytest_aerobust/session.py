@@ -19,6 +19,12 @@ from pytest_aerobust.arguments import (
 from pytest_aerobust.arms import OnExamples, unseen
 from pytest_aerobust.budgets import Epsilons
 from pytest_aerobust.catalogue import Norm, Threat
+from pytest_aerobust.checks import (
+    OF_ANSWERS,
+    Strength,
+    checked_strength,
+    checked_waivers,
+)
 from pytest_aerobust.choice import chosen
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError, FloorBroken, Inconclusive
@@ -27,10 +33,12 @@ from pytest_aerobust.evidence.sanity import exempt_notes, vacuous_notes
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.data import Pairs, read_samples
+from pytest_aerobust.subjects.state import digest
 from pytest_aerobust.subjects.subject import Subject, build_subject
 from pytest_aerobust.targets import Rule, checked_target
 from pytest_aerobust.varying import Boundary, find_boundary
 from pytest_aerobust.verdict import Verdict, explain, headline, judge
+from pytest_aerobust.weighing import Remembered
 
 
 @dataclass(frozen=True)
@@ -73,8 +81,13 @@ class Judged:
         if self.verdict.outcome == "inconclusive":
             raise Inconclusive(self._words(rerun), pytrace=False)
 
+    @property
+    def words(self) -> str:
+        """The verdict with the numbers and the evidence."""
+        return explain(self.verdict, self.evaluation)
+
     def _words(self, rerun: str) -> str:
-        lines = [explain(self.verdict, self.evaluation)]
+        lines = [self.words]
         if self.boundary is not None and self.boundary.failing is not None:
             lines.append(_boundary_words(self.boundary))
         full = "" if self.evaluation.complete else " --aerobust-full"
@@ -138,6 +151,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._read: dict[int, tuple[Any, Pairs]] = {}
+        self._known: dict[Any, tuple[Parts, Remembered]] = {}
         if settings.workers > 1:
             torch.set_num_threads(max(1, _cores() // settings.workers))
 
@@ -169,7 +183,19 @@ class Session:
                 "min_gain compares with and without the filter, but the fixture "
                 f"{contract.filter} gives None"
             )
-        return Robustness(contract, subject, self.settings, test)
+        return Robustness(
+            contract, subject, self.settings, test, self._remembered(contract, parts, subject)
+        )
+
+    def _remembered(self, contract: Contract, parts: Parts, subject: Subject) -> Remembered:
+        """What is known of the very same model, filter and data, while their weights last."""
+        costs = self.settings.costs(contract)
+        key = (
+            *(id(part) for part in (parts.model, parts.filter, parts.unfiltered_model, parts.data)),
+            *(subject.bounds, contract.mean, contract.std, costs, digest(subject.modules)),
+        )
+        # The objects are kept beside what is known of them: an id is unique only while they live.
+        return self._known.setdefault(key, (parts, {}))[1]
 
     def _samples(self, data: Any) -> Pairs:
         """The data as a pair; a loader is read once a session, not once a test."""
@@ -183,7 +209,8 @@ def needed(verdict: Verdict) -> Need:
     """What a measurement still has to give before this verdict stands."""
     if verdict.outcome == "undecided":
         return Need.ATTACK
-    return Need.NOTHING if verdict.outcome == "failed" else Need.EVIDENCE
+    unreliable = any(finding.name in OF_ANSWERS for finding in verdict.void)
+    return Need.NOTHING if verdict.outcome == "failed" or unreliable else Need.EVIDENCE
 
 
 def _cores() -> int:
@@ -199,10 +226,19 @@ class Robustness:
         subject: What is under test.
         settings: The options.
         test: The test's id.
+        remembered: What earlier contracts found out about the subject.
     """
 
-    def __init__(self, contract: Contract, subject: Subject, settings: Settings, test: str) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        subject: Subject,
+        settings: Settings,
+        test: str,
+        remembered: Remembered,
+    ) -> None:
         self._contract, self._subject, self._settings = contract, subject, settings
+        self._remembered = remembered
         self._costs = settings.costs(contract)
         self._test = test
         self._measured: dict[float, Evaluation] = {}
@@ -266,11 +302,14 @@ class Robustness:
             contract.threat_under(self._settings.threat, self._subject.filter is not None),
             contract.target,
             self._costs.seed or 0,
+            contract.waivers,
+            contract.strength,
         )
         evaluation = measure(
             self._subject,
             measurement,
-            need=lambda e: Need.ATTACK if full else needed(judge(floors, e)),
+            need=lambda e: Need.ATTACK if full and not e.complete else needed(judge(floors, e)),
+            remembered=self._remembered,
             device=self._costs.device,
         )
         notes = (
@@ -304,6 +343,8 @@ def evaluate(
     samples: int | None = None,
     seed: int = 0,
     device: str | None = None,
+    waive: Mapping[str, str] | None = None,
+    strength: Strength = "standard",
     on_examples: OnExamples | None = None,
 ) -> Evaluation:
     """Attack a model with and without a filter and count who survives; pytest not needed.
@@ -328,6 +369,8 @@ def evaluate(
         samples: Draw this many, stratified by label; all by default.
         seed: Seed of everything random.
         device: Where to run; None stays where the model is.
+        waive: Checks of the evidence that are turned off, each with the reason.
+        strength: How much evidence is gathered: ``"standard"`` or ``"thorough"``.
         on_examples: Is shown every verified adversarial example; see :class:`Counterexamples`.
 
     Returns:
@@ -358,7 +401,15 @@ def evaluate(
     )
     return measure(
         subject,
-        Measurement(choice, float(eps), settled, wanted, drawn),
+        Measurement(
+            choice,
+            float(eps),
+            settled,
+            wanted,
+            drawn,
+            checked_waivers(waive),
+            checked_strength(strength),
+        ),
         on_examples=on_examples or unseen,
         device=device,
     )

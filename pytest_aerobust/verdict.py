@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.contract import Floors
 from pytest_aerobust.results import AT_TARGET, Arm, Evaluation, Evidence, Interval
 
@@ -37,7 +38,8 @@ class Verdict:
 
     Attributes:
         outcome: ``passed``; ``failed``; ``inconclusive``, every floor holds but the evidence
-            is void; or ``undecided``, more samples have to be attacked.
+            is void, or the model does not stand by its answers; or ``undecided``, more
+            samples have to be attacked.
         checks: Every floor with its numbers.
         void: The evidence that a pass can't rest on.
     """
@@ -72,14 +74,17 @@ def judge(floors: Floors, evaluation: Evaluation) -> Verdict:
     """The verdict on an evaluation, finished or not; a pure function of both.
 
     A floor is decided by interval arithmetic over everything that the samples not yet attacked
-    could still do, so the verdict of an early stop is that of the full run.
+    could still do, so the verdict of an early stop is that of the full run. A model that does not
+    stand by its answers makes witnesses as worthless as survivors.
     """
     checks = tuple(_check(name, floor, evaluation) for name, floor in floors)
+    void = tuple(f for f in evaluation.evidence if f.void and f.arm in _weighed(floors, evaluation))
+    if any(finding.name in OF_ANSWERS for finding in void):
+        return Verdict("inconclusive", checks, void)
     if any(check.holds is False for check in checks):
         return Verdict("failed", checks)
     if any(check.holds is None for check in checks):
         return Verdict("undecided", checks)
-    void = tuple(f for f in evaluation.evidence if f.void and f.arm in _weighed(floors, evaluation))
     return Verdict("inconclusive" if void else "passed", checks, void)
 
 
@@ -107,12 +112,28 @@ def explain(verdict: Verdict, evaluation: Evaluation) -> str:
         _targets(evaluation),
         *_other_checks(verdict),
     )
-    findings = [*(f.text for f in verdict.void), *evaluation.notes]
+    findings = [*_findings(verdict, evaluation), *evaluation.notes]
     return "\n  ".join([headline(verdict, evaluation), *filter(None, facts), *findings])
+
+
+def _findings(verdict: Verdict, evaluation: Evaluation) -> list[str]:
+    """One line for each piece of evidence, the void ones first; a failure needs none."""
+    if verdict.outcome == "failed":
+        return []
+    others = [finding for finding in evaluation.evidence if finding not in verdict.void]
+    return [
+        f"{finding.name} ({finding.arm}) {_WEIGHTS[finding.weight]}: {finding.text}"
+        for finding in (*verdict.void, *others)
+    ]
+
+
+_WEIGHTS = {"sound": "ok", "void": "VOID", "skipped": "skipped", "waived": "waived"}
 
 
 def headline(verdict: Verdict, evaluation: Evaluation) -> str:
     """The one line that a summary keeps."""
+    if verdict.outcome == "passed":
+        return f"{_nothing_found(evaluation)}: {_sentence(_decisive(verdict))}"
     check = _decisive(verdict)
     words = f"{_sentence(check)}  [{_conditions(evaluation)}]"
     if verdict.outcome != "inconclusive":
@@ -120,6 +141,17 @@ def headline(verdict: Verdict, evaluation: Evaluation) -> str:
     arms = " and ".join(sorted({finding.arm for finding in verdict.void}))
     names = ", ".join(sorted({finding.name for finding in verdict.void}))
     return f"INCONCLUSIVE: {words}, but the evidence is void: {names} ({arms})"
+
+
+def _nothing_found(evaluation: Evaluation) -> str:
+    """A pass is what an attack did not find, and never that a model is robust."""
+    arm = evaluation.pipeline
+    steps = evaluation.arguments.get("steps")
+    told = f" ({steps} steps)" if steps else ""
+    return (
+        f"no adversarial example found by {evaluation.attack}{told} for {arm.survivors} of "
+        f"{arm.samples} samples  [{_conditions(evaluation)}]"
+    )
 
 
 def _decisive(verdict: Verdict) -> FloorCheck:

@@ -23,7 +23,7 @@ from foolbox.types import Bounds
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pytest_aerobust.attacks.search import Problem, Watcher, public_settings
+from pytest_aerobust.attacks.search import Problem, Watcher, directed, public_settings
 
 
 class RetiringDescent(BaseGradientDescent):
@@ -39,6 +39,11 @@ class RetiringDescent(BaseGradientDescent):
     def strength(self) -> Mapping[str, str]:
         """Steps, their size and the start."""
         return public_settings(self)
+
+    @property
+    def passes(self) -> int:
+        """A forward and a backward pass for each step, and a look at its end."""
+        return 3 * self.steps + 1
 
     def travel(self, eps: float) -> float:
         """How far all steps together can move, in multiples of eps."""
@@ -69,6 +74,7 @@ class RetiringDescent(BaseGradientDescent):
             loss = cross_entropy(logits, classes[rows], reduction="sum")
             gradients = problem.gradient(loss, iterates)[kept]
             rows = rows[kept]
+            gradients = directed(problem, iterates[kept], gradients, classes[rows])
             if step == 0:
                 watcher.saw_gradients(rows, gradients)
             directions, memory = self.direction(

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pytest_aerobust.arguments import Bounds
+from pytest_aerobust.attacks.losses import margins
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Search(Protocol):
     def strength(self) -> Mapping[str, str]:
         """What the attack does, as text: its steps, their size and the like."""
 
+    @property
+    def passes(self) -> int | None:
+        """What a sample that never retires costs in forward passes, one backward being two."""
+
     def travel(self, eps: float) -> float | None:
         """How far all steps together can move, in multiples of eps; None where unknown."""
 
@@ -76,10 +81,10 @@ class Search(Protocol):
 
 
 def loss_gradients(problem: Problem) -> Tensor:
-    """Gradients ``(n, ...)`` of the cross entropy at the inputs themselves.
+    """Gradients ``(n, ...)`` at the inputs themselves, as :func:`directed` gives them.
 
-    With targets it is theirs: where a confident model's loss of the labels is flat, that of the
-    targets is steep.
+    With targets they are those of the targets: where a confident model's loss of the labels is
+    flat, that of the targets is steep.
 
     Raises:
         ModelError: The attacked side is not differentiable.
@@ -87,7 +92,34 @@ def loss_gradients(problem: Problem) -> Tensor:
     inputs = problem.inputs.detach().requires_grad_()
     classes = problem.labels if problem.targets is None else problem.targets
     loss = cross_entropy(problem.ask(inputs), classes, reduction="sum")
-    return problem.gradient(loss, inputs)
+    return directed(problem, inputs, problem.gradient(loss, inputs), classes)
+
+
+def directed(problem: Problem, inputs: Tensor, gradients: Tensor, classes: Tensor) -> Tensor:
+    """Gradients of the cross entropy, and those of the margin wherever they give no direction.
+
+    The cross entropy of a model that is very sure of itself is 0 in float32, its margin is not.
+
+    Args:
+        problem: Who is asked.
+        inputs: Where the gradients were taken ``(n, ...)``.
+        gradients: Those of the cross entropy of `classes`.
+        classes: ``(n,)``.
+    """
+    blind = ~have_direction(gradients)
+    if not blind.any():
+        return gradients
+    again = inputs[blind].detach().requires_grad_()
+    loss = margins(problem.ask(again), classes[blind]).sum()
+    gradients = gradients.clone()
+    gradients[blind] = problem.gradient(loss, again)
+    return gradients
+
+
+def have_direction(gradients: Tensor) -> Tensor:
+    """Which gradients ``(n, ...)`` are finite and not 0 everywhere."""
+    flat = gradients.flatten(1)
+    return flat.isfinite().all(dim=1) & (flat != 0).any(dim=1)
 
 
 def public_settings(attack: object) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +18,9 @@ from pytest_aerobust.catalogue import Norm
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import AerobustError, AttackError
 from pytest_aerobust.subjects.state import seed_globals
+
+# What Foolbox calls the numbers of its rounds, one inside the other.
+_COUNTS = ("steps", "binary_search_steps", "repeats", "directions", "population")
 
 
 class StockAttack:
@@ -37,6 +41,12 @@ class StockAttack:
     def strength(self) -> Mapping[str, str]:
         """What the constructor was told and what it took by default."""
         return public_settings(self._attack)
+
+    @property
+    def passes(self) -> int:
+        """By the counts that its constructor took; a start or a line search is not among them."""
+        told = (getattr(self._attack, name, None) for name in _COUNTS)
+        return prod((3 if self._needs_gradients else 1, *(int(count) for count in told if count)))
 
     def travel(self, eps: float) -> float | None:
         """Known for descents with a step size of their own; elsewhere a step means many things."""

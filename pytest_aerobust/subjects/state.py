@@ -1,7 +1,7 @@
 """Everything that a run borrows and gives back as it was."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -45,6 +45,17 @@ def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[None]:
             if not torch.equal(buffer, content):
                 with torch.no_grad():
                     buffer.copy_(content)
+
+
+def digest(modules: Iterable[nn.Module]) -> tuple[int, ...]:
+    """One number for each weight and buffer, which another value hardly leaves as it is."""
+    tensors = (t for module in modules for t in (*module.parameters(), *module.buffers()))
+    return tuple(_hash(tensor.detach()) for tensor in tensors)
+
+
+def _hash(tensor: torch.Tensor) -> int:
+    real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return int(torch.hash_tensor(real).cpu().numpy()) if real.numel() else 0
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class Sides:
             `unfiltered`; the same object unless the bare arm has a model of its own.
         pipeline: The model behind the filter; None where there is no filter.
         samples: Inputs and labels, on the run's device and in the model's precision.
+        modules: Everything that is borrowed, to see whether a run changes it.
         notes: What a reader should know of the state in which they came.
     """
 
@@ -39,6 +40,7 @@ class Sides:
     known: Classifier
     pipeline: Classifier | None
     samples: Samples
+    modules: tuple[nn.Module, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -84,15 +86,19 @@ class Subject:
     bounds: Bounds
     classes: tuple[Any, ...] | None = None
 
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Everything that a run borrows."""
+        parts = (self.model, self.filter, self.unfiltered_model, self.front)
+        return [part for part in parts if part is not None]
+
     @contextmanager
     def borrowed(self, device: str | None) -> Iterator[Sides]:
         """The sides, ready to be attacked; everything is given back as it was."""
-        parts = (self.model, self.filter, self.unfiltered_model, self.front)
-        modules = [part for part in parts if part is not None]
         place = device_of(self.model) if device is None else _checked_device(device)
         notes = self._mode_notes()
-        with borrowed(modules, place):
-            yield self._sides(place, notes)
+        with borrowed(self.modules, place):
+            yield replace(self._sides(place), modules=tuple(self.modules), notes=notes)
 
     def _mode_notes(self) -> tuple[str, ...]:
         named = {
@@ -106,7 +112,7 @@ class Subject:
             if module is not None and any(part.training for part in module.modules())
         )
 
-    def _sides(self, device: torch.device, notes: tuple[str, ...]) -> Sides:
+    def _sides(self, device: torch.device) -> Sides:
         known = Classifier("model", self.model, self.front, None)
         own = self.unfiltered_model
         return Sides(
@@ -121,7 +127,6 @@ class Subject:
                 self.samples.ids,
                 self.samples.notes,
             ),
-            notes=notes,
         )
 
 

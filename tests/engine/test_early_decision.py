@@ -66,7 +66,14 @@ def test_the_early_verdict_is_the_full_one(data, arms, chunk, void):
     """The first decided verdict along the chunks equals that of the whole set, evidence too."""
     unfiltered, filtered = arms
     demanded = data.draw(floors(filtered is not None))
-    evidence = (Evidence("gradients", "filtered" if filtered else "unfiltered", void, ""),)
+    evidence = (
+        Evidence(
+            "gradients",
+            "filtered" if filtered else "unfiltered",
+            "void" if void else "sound",
+            "",
+        ),
+    )
     full = judge(demanded, evaluation(unfiltered, filtered, evidence))
     assert full.outcome != "undecided"
     for known in range(0, len(unfiltered) + chunk, chunk):
@@ -112,7 +119,7 @@ def test_a_broken_clean_floor_fails_before_any_attack():
 
 def test_min_gain_weighs_the_evidence_of_both_arms():
     """A gain over an arm that could not be attacked is no gain."""
-    void = (Evidence("gradients", "unfiltered", True, "blind"),)
+    void = (Evidence("gradients", "unfiltered", "void", "blind"),)
     arms = ("bbbb", "ssss")
     assert judge(Floors(min_gain=Fraction(1, 2)), evaluation(*arms, void)).outcome == "inconclusive"
     assert judge(Floors(min_acc=Fraction(1, 2)), evaluation(*arms, void)).outcome == "passed"

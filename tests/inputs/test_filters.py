@@ -162,7 +162,9 @@ def test_filters_without_gradients(attacked, refused, blind):
 def test_filters_whose_gradients_vanish(attacked):
     """A filter that rounds hides the gradients: a pass behind it is void."""
     result = attacked(filter=lambda x: (x * 8).round() / 8 + 0 * x)
-    assert [(e.name, e.arm, e.void) for e in result.evidence] == [("gradients", "filtered", True)]
+    void = {(e.name, e.arm) for e in result.evidence if e.void}
+    assert ("gradients", "filtered") in void
+    assert all(arm == "filtered" for _, arm in void)
 
 
 def test_filter_in_train_mode_comes_back(attacked, autoencoder):

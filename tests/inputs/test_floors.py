@@ -176,7 +176,7 @@ def test_pending_samples_never_pass():
 
 def test_void_evidence_withholds_only_a_pass():
     """What voids a pass never touches a fail, which rests on its examples."""
-    void = (Evidence("gradients", "unfiltered", True, "..."),)
+    void = (Evidence("gradients", "unfiltered", "void", "..."),)
     floors = Floors(min_acc=Fraction(1, 2))
     assert outcome(floors, "ss", evidence=void) == "inconclusive"
     assert outcome(floors, "bb", evidence=void) == "failed"

@@ -44,7 +44,7 @@ def test_floor_held_and_broken(judged):
 
 def test_blind_gradients_withhold_a_pass(judged, model):
     """A floor that holds only because nothing could move is inconclusive, and fails the test."""
-    result = judged(Blind(model), min_acc=0.9)
+    result = judged(Blind(model), eps=0.02, min_acc=0.9)
     assert result.verdict.outcome == "inconclusive"
     with pytest.raises(Inconclusive, match="have no gradient") as info:
         result.enforce("test")

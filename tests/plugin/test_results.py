@@ -19,7 +19,7 @@ evidence = st.builds(
     Evidence,
     name=text,
     arm=st.sampled_from(["filtered", "unfiltered"]),
-    void=st.booleans(),
+    weight=st.sampled_from(["sound", "void", "skipped", "waived"]),
     text=text,
 )
 evaluations = st.builds(

@@ -1,0 +1,121 @@
+"""Evidence about the answers themselves: a witness, too, needs a model that stands by its word.
+
+Each check asks about a few samples that nobody attacked and runs once a session and model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytest_aerobust.evidence.verification import correct
+from pytest_aerobust.results import Weight
+from pytest_aerobust.subjects.pipeline import Classifier
+
+# Samples that are asked about.
+ASKED = 32
+_TIMES = 5
+# Logits of unit length that differ by more than this are other answers (AutoAttack's check).
+_SAME = 1e-4
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A side and a few samples that it is asked about.
+
+    Attributes:
+        side: Who is asked.
+        inputs: ``(n, ...)``, attacked by nobody.
+        labels: ``(n,)``.
+        logits: What the side said to them in the clean pass, ``(n, K)``.
+    """
+
+    side: Classifier
+    inputs: Tensor
+    labels: Tensor
+    logits: Tensor
+
+    def ask(self, rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.side(self.inputs[rows])
+
+
+def determinism(answers: Answers) -> tuple[Weight, str]:
+    """``determinism``: the same batch asked five times.
+
+    Void where the counts of right answers differ, or logits of unit length by more than 1e-4
+    (the checks of AutoAttack, Croce & Hein 2020). Costs five forward passes of 32 samples.
+    """
+    everyone = torch.arange(len(answers.inputs), device=answers.inputs.device)
+    said = [answers.ask(everyone) for _ in range(_TIMES)]
+    rights = [int(correct(logits, answers.labels).sum()) for logits in said]
+    apart = max(_apart(said[0], logits) for logits in said[1:])
+    if len(set(rights)) == 1 and apart <= _SAME:
+        return "sound", f"the same {len(everyone)} inputs were answered alike {_TIMES} times"
+    return "void", (
+        f"the same {len(everyone)} inputs asked {_TIMES} times were answered differently (right: "
+        f"{', '.join(map(str, rights))}; logits of unit length differ by up to {apart:.2g}): "
+        "neither a witness nor a survivor can be trusted. Is dropout or noise at work in the model "
+        "or the filter? If it is meant to be random, state eot=16 (expectation over "
+        "transformation); if not, seed it or switch it off"
+    )
+
+
+def batch_independence(answers: Answers) -> tuple[Weight, str]:
+    """``batch independence``: the same samples in other company and another order.
+
+    Void where logits of unit length differ by more than 1e-4, a hundred times what rounding in
+    float32 does. Costs three forward passes of 32 samples. (Batch statistics in the forward pass
+    make the accuracy depend on who is attacked together.)
+    """
+    everyone = torch.arange(len(answers.inputs), device=answers.inputs.device)
+    cut = -(-2 * len(everyone) // 3)
+    whole = answers.ask(everyone)
+    parted = torch.cat(
+        [answers.ask(part) for part in (everyone[:cut], everyone[cut:]) if len(part)]
+    )
+    turned = answers.ask(everyone.flip(0)).flip(0)
+    apart = max(_apart(whole, parted), _apart(whole, turned))
+    if apart <= _SAME:
+        return "sound", f"{len(everyone)} inputs were answered alike in other batches"
+    return "void", (
+        f"an answer depends on the other samples of the batch (logits of unit length differ by up "
+        f"to {apart:.2g}), so accuracies are those of one batching alone. Look for batch "
+        "statistics in forward (batch norm in train mode, F.batch_norm(training=True)), or a "
+        "normalisation over the batch"
+    )
+
+
+def state(answers: Answers, changed: bool) -> tuple[Weight, str]:
+    """``state``: weights, buffers and clean answers, before the run and after it.
+
+    Args:
+        answers: With the logits of the clean pass.
+        changed: Whether a weight or a buffer is another than before the run.
+
+    Void where any of them changed. Costs a forward pass of 32 samples and two sums over the
+    weights. (A model that adapts while it is attacked is judged by other weights at the end.)
+    """
+    everyone = torch.arange(len(answers.inputs), device=answers.inputs.device)
+    apart = _apart(answers.logits, answers.ask(everyone))
+    if not changed and apart <= _SAME:
+        return "sound", f"weights and {len(everyone)} clean answers are those of the start"
+    what = "its weights or buffers" if changed else "its answers to the same clean inputs"
+    return "void", (
+        f"the model changed {what} while it was evaluated: the samples met different models. "
+        "Look for running statistics, counters or caches that forward writes"
+    )
+
+
+CHECKS: dict[str, Callable[[Answers], tuple[Weight, str]]] = {
+    "determinism": determinism,
+    "batch independence": batch_independence,
+}
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    """How far logits ``(n, K)`` of unit length lie apart, the largest entry."""
+    units = (torch.nn.functional.normalize(logits.double(), dim=1) for logits in (one, other))
+    first, second = units
+    return (first - second).abs().max().item()

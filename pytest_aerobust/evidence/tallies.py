@@ -1,0 +1,118 @@
+"""Evidence that the run itself gives: counted while it lasts, at no cost worth the name."""
+
+import torch
+from torch import Tensor
+
+from pytest_aerobust.attacks.losses import margins
+from pytest_aerobust.attacks.search import have_direction
+from pytest_aerobust.results import Evidence
+
+# Above this share of samples without a gradient, a gradient attack proves nothing.
+# (Croce & Hein 2020 and Pintor et al. 2022 flag any; one in a hundred may saturate in float32.)
+_BLIND_SHARE = 0.01
+# Above this share of survivors whose margin never fell, the steps led nowhere.
+_STUCK_SHARE = 0.05
+# Fewer samples than this are rounding.
+FEWEST = 3
+
+
+class GradientTally:
+    """``gradients``: samples whose gradient gives an attack no direction.
+
+    Seen at the start of each search, after the margin loss was tried where the cross entropy
+    gives none. Void above one sample in a hundred (Croce & Hein 2020; Pintor et al. 2022,
+    "Indicators of attack failure"). Costs nothing: the attack needs these gradients anyway.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._blind = 0
+
+    def add(self, gradients: Tensor) -> None:
+        """Count gradients ``(n, ...)`` of the attack's loss at its start."""
+        self._seen += len(gradients)
+        self._blind += int((~have_direction(gradients.detach())).sum())
+
+    def evidence(self, attack: str, arm: str) -> list[Evidence]:
+        """What was seen; nothing where no gradient was asked for."""
+        if not self._seen:
+            return []
+        if self._blind <= _BLIND_SHARE * self._seen:
+            text = f"{self._blind} of {self._seen} attacked samples have no gradient"
+            return [Evidence("gradients", arm, "sound", text)]
+        text = (
+            f"{self._blind / self._seen:.0%} of the attacked samples have no gradient (zero or not "
+            f"finite, of cross entropy and margin), so {attack} could not move them: this is no "
+            "evidence of robustness. Look for saturated probabilities, rounding or detach in the "
+            "model; for a filter try filter_gradient='identity'; an attack that needs no gradients "
+            "(threat='black-box', such as square) can still test it"
+        )
+        return [Evidence("gradients", arm, "void", text)]
+
+
+class CandidateTally:
+    """``candidates``: claims that an attack handed in without having found a number.
+
+    Void above one claim in a hundred. (NewtonFool and VAT of Foolbox divide by gradients that may
+    vanish.) Costs nothing.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._broken = 0
+
+    def add(self, candidates: Tensor) -> None:
+        """Count candidates ``(n, ...)`` that claim to be adversarial examples."""
+        self._seen += len(candidates)
+        self._broken += int((~candidates.flatten(1).isfinite()).any(dim=1).sum())
+
+    def evidence(self, attack: str, arm: str) -> list[Evidence]:
+        """Void where too many samples were answered with NaN or infinity; else nothing."""
+        if not self._seen or self._broken <= _BLIND_SHARE * self._seen:
+            return []
+        text = (
+            f"{self._broken / self._seen:.0%} of the candidates of {attack} are NaN or infinite, "
+            "so it tried nothing on those samples; choose another attack"
+        )
+        return [Evidence("candidates", arm, "void", text)]
+
+
+class MarginTally:
+    """``loss``: survivors whose margin the attack never lowered.
+
+    An attack that climbs its loss lowers the margin of the true class at some iterate; one that
+    does so at none of them went in circles, or the wrong way. Void above 5 % of the survivors,
+    from three samples on (Pintor et al. 2022, indicators I3 and I4; Carlini et al. 2019, section
+    4.6). Costs a comparison of logits that the attack needs anyway.
+
+    Args:
+        logits: The clean ones ``(N, K)``.
+        labels: ``(N,)``.
+    """
+
+    def __init__(self, logits: Tensor, labels: Tensor) -> None:
+        self._labels = labels
+        self._start = margins(logits, labels)
+        self._best = torch.full_like(self._start, -torch.inf)
+
+    def add(self, rows: Tensor, logits: Tensor) -> None:
+        """See what the judged side says to iterates of `rows`."""
+        reached = margins(logits, self._labels[rows])
+        self._best[rows] = torch.maximum(self._best[rows], reached)
+
+    def evidence(self, survivors: Tensor, attack: str, arm: str) -> list[Evidence]:
+        """What was seen of the survivors, a mask ``(N,)``; nothing where no iterate was shown."""
+        seen = survivors & (self._best > -torch.inf)
+        count = int(seen.sum())
+        if not count:
+            return []
+        stuck = int((seen & (self._best <= self._start)).sum())
+        if stuck < FEWEST or stuck <= _STUCK_SHARE * count:
+            text = f"{attack} came no nearer to the border for {stuck} of {count} survivors"
+            return [Evidence("loss", arm, "sound", text)]
+        text = (
+            f"{attack} came no nearer to the border at any step for {stuck} of {count} survivors: "
+            "its loss does not grow: the gradients mislead it, or its steps are too large. Take "
+            "more and smaller steps (pgd), or an attack without gradients (square)"
+        )
+        return [Evidence("loss", arm, "void", text)]

@@ -1,0 +1,84 @@
+"""What a check is given: one arm, how it was attacked, and how many samples it may look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_aerobust.arms import RunningArm
+from pytest_aerobust.attacks.search import Problem, Search
+from pytest_aerobust.catalogue import Threat
+from pytest_aerobust.choice import AttackChoice
+from pytest_aerobust.results import Weight
+from pytest_aerobust.subjects.pipeline import Classifier
+
+# The share of an attack's own cost that all checks together may add.
+_ALLOWANCE = 0.2
+# A check speaks of at least so many samples, where there are as many.
+_LEAST_SAMPLES = 10
+
+
+class Finding(NamedTuple):
+    """What a check says: its weight, and the words with the numbers."""
+
+    weight: Weight
+    text: str
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """One arm whose survivors are questioned.
+
+    Attributes:
+        arm: Its attack is over.
+        followed: Whose gradients the attacker followed; none, where he needs none.
+        bare: The model without the filter, where examples may come from it; else None.
+        choice: The contract's attack.
+        search: The same, ready to run.
+        threat: What the attacker knows.
+        seed: Seed of everything random.
+    """
+
+    arm: RunningArm
+    followed: Sequence[Classifier]
+    bare: Classifier | None
+    choice: AttackChoice
+    search: Search
+    threat: Threat
+    seed: int
+
+    @property
+    def attack(self) -> str:
+        return self.choice.spec.name
+
+    @property
+    def blind(self) -> Finding | None:
+        """Why gradients of the judged side say nothing here; None where the attack follows them."""
+        if not self.followed:
+            return Finding("skipped", f"{self.attack} follows no gradients")
+        if self.threat == "gray-box":
+            reason = "under gray-box examples are crafted on another model than they are judged on"
+            return Finding("skipped", reason)
+        return None
+
+    def drawn(self, cost: int, share: float) -> Tensor:
+        """Some of the samples whose attack is over, as many as a share of the allowance pays for.
+
+        Args:
+            cost: Forward passes for each of them.
+            share: Of what all checks may spend.
+        """
+        rows = self.arm.attacked()
+        paid = _ALLOWANCE * share * len(rows) * (self.search.passes or cost) / cost
+        return self.some(rows, max(_LEAST_SAMPLES, int(paid)))
+
+    def some(self, rows: Tensor, count: int) -> Tensor:
+        """A draw of `count` of the rows, the same in every run."""
+        order = np.random.default_rng(self.seed).permutation(len(rows))
+        return rows[torch.from_numpy(np.sort(order[:count])).to(rows.device)]
+
+    def problem(self, side: Classifier, rows: Tensor) -> Problem:
+        return self.arm.problem(side, rows, self.seed)
