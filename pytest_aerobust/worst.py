@@ -139,11 +139,11 @@ def _claims(judge: _Judge, evaluation: Evaluation, kept: Counterexamples) -> Ite
         part = found[start : start + _CHUNK]
         rows = torch.tensor([places[each.sample] for each in part], device=inputs.device)
         yield _Claims(rows, torch.stack([each.adversarial for each in part]).to(inputs))
-    if not found:
-        outcomes = evaluation.pipeline.outcomes
-        wrong = [row for row, letter in enumerate(outcomes) if letter == WRONG]
-        for rows in torch.split(torch.tensor(wrong, dtype=torch.int64), _CHUNK):
-            yield _Claims(rows.to(inputs.device), inputs[rows])
+    outcomes = evaluation.pipeline.outcomes
+    wrong = [] if found else [row for row, letter in enumerate(outcomes) if letter == WRONG]
+    for start in range(0, len(wrong), _CHUNK):
+        rows = torch.tensor(wrong[start : start + _CHUNK], device=inputs.device)
+        yield _Claims(rows, inputs[rows])
 
 
 def _most_wrong(judge: _Judge, parts: Iterator[_Claims]) -> _Claims:
