@@ -30,7 +30,8 @@ from pytest_aerobust.files import safe_name, written_whole
 
 SCHEMA = 1
 SUFFIX = ".safetensors"
-_NOTE, _DIGEST = "aerobust_note", "aerobust_sha256"
+# One entry of metadata, of which safetensors keeps no order: the digest, and below it the note.
+_ENTRY = "pytest-aerobust"
 
 # A file that is larger was not written here: a worst case of 16 colour images of 1024 x 1024
 # in float64 takes 1.2 GB.
@@ -162,7 +163,7 @@ def save(folder: Path, saved: Saved) -> Path:
     path.with_suffix(".json").unlink(missing_ok=True)
     with written_whole(path) as temporary:
         # Not save_file, whose files no other user may read.
-        temporary.write_bytes(to_bytes(tensors, {_NOTE: told, _DIGEST: _digest(told, tensors)}))
+        temporary.write_bytes(to_bytes(tensors, {_ENTRY: f"{_digest(told, tensors)}\n{told}"}))
     with written_whole(path.with_suffix(".json")) as temporary:
         temporary.write_text(told + "\n", encoding="utf-8")
     return path
@@ -229,15 +230,15 @@ def _load(path: Path) -> Saved:
     if size > LARGEST_FILE:
         raise ExamplesError(f"it has {size} bytes, more than the {LARGEST_FILE} that are read")
     with safe_open(path, framework="pt") as file:
-        told = file.metadata() or {}
-        if _NOTE not in told:
+        digest, _, told = (file.metadata() or {}).get(_ENTRY, "").partition("\n")
+        if not told:
             raise ExamplesError("it is a safetensors file, but none that this plugin wrote")
-        if len(told[_NOTE]) > _LARGEST_NOTE:
+        if len(told) > _LARGEST_NOTE:
             raise ExamplesError(f"its note has more than {_LARGEST_NOTE} characters")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
-    if told.get(_DIGEST) != _digest(told[_NOTE], tensors):
+    if digest != _digest(told, tensors):
         raise ExamplesError("it has changed since it was written: its SHA-256 is another")
-    note = _note(json.loads(told[_NOTE]))
+    note = _note(json.loads(told))
     _check_tensors(tensors, note)
     return Saved(note, filtered=tensors.pop("filtered", None), **tensors)
 
