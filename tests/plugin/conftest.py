@@ -15,7 +15,7 @@ from torch import nn
 
 # Inner runs share this process, and pytester forgets each module that an inner run imported
 # first. What can't be imported twice, or slowly, is therefore imported and used once out here.
-from pytest_aerobust import epsilons, evaluate, replay  # noqa: F401
+from pytest_aerobust import epsilons, evaluate
 from pytest_aerobust.varying import find_boundary
 
 CONFTEST = '''
