@@ -13,6 +13,7 @@ from pytest_aerobust.errors import (
     AttackError,
     ContractError,
     DataError,
+    ExamplesError,
     FilterError,
     FloorBroken,
     Inconclusive,
@@ -24,6 +25,7 @@ from pytest_aerobust.results import Arm, Evaluation, Evidence, Interval
 
 if TYPE_CHECKING:
     from pytest_aerobust.examples import Counterexample, Counterexamples
+    from pytest_aerobust.replaying import Replayed, ReplayedContract, ReplayedExample, replay
     from pytest_aerobust.session import evaluate
 
 __version__ = "0.1.0"
@@ -38,15 +40,20 @@ __all__ = [
     "DataError",
     "Evaluation",
     "Evidence",
+    "ExamplesError",
     "FilterError",
     "FloorBroken",
     "Inconclusive",
     "Interval",
     "ModelError",
+    "Replayed",
+    "ReplayedContract",
+    "ReplayedExample",
     "SubjectError",
     "UndecidedError",
     "epsilons",
     "evaluate",
+    "replay",
     "robust",
 ]
 
@@ -56,6 +63,10 @@ _HEAVY = {
     "evaluate": "pytest_aerobust.session",
     "Counterexample": "pytest_aerobust.examples",
     "Counterexamples": "pytest_aerobust.examples",
+    "replay": "pytest_aerobust.replaying",
+    "Replayed": "pytest_aerobust.replaying",
+    "ReplayedContract": "pytest_aerobust.replaying",
+    "ReplayedExample": "pytest_aerobust.replaying",
 }
 
 

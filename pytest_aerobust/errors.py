@@ -9,6 +9,7 @@
     │   ├── FilterError
     │   └── DataError
     ├── AttackError                the attack itself broke down
+    ├── ExamplesError              stored counterexamples can't be read
     └── UndecidedError             one number was asked of an interval
 
     pytest.fail.Exception
@@ -51,6 +52,10 @@ class DataError(SubjectError):
 
 class AttackError(AerobustError, RuntimeError):
     """The attack itself broke down; this says nothing about the model."""
+
+
+class ExamplesError(AerobustError, ValueError):
+    """A file of counterexamples is missing, cut short, changed, or none of ours."""
 
 
 class UndecidedError(AerobustError, ValueError):

@@ -26,15 +26,21 @@ class Counterexamples:
     """Keeps the last verified example of each sample: ``evaluate(..., on_examples=kept)``.
 
     With a target, that is the one at the target where there is one.
+
+    Args:
+        only: Keep those of this arm (``unfiltered`` or ``filtered``); None keeps both.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, only: str | None = None) -> None:
+        self._only = only
         self._kept: dict[str, dict[int, Counterexample]] = {}
 
     def __call__(
         self, arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray
     ) -> None:
         """Keep examples ``(n, ...)`` of an arm; their storage is not shared with the engine."""
+        if self._only not in (None, arm):
+            return
         kept = self._kept.setdefault(arm, {})
         for sample, example, answer in zip(samples, examples, answers, strict=True):
             number = int(sample)

@@ -7,16 +7,20 @@ imported only once a contract runs.
 import os
 import shlex
 from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
 from pytest_aerobust.contract import Contract, cases
 from pytest_aerobust.errors import AerobustError, ContractError
+from pytest_aerobust.files import check_writable
 from pytest_aerobust.reports.terminal import summarise
 from pytest_aerobust.settings import Settings, add_options, read_settings, selects_tests
 
 if TYPE_CHECKING:
+    from pytest_aerobust.replayer import Replayer
     from pytest_aerobust.session import Robustness, Session
 
 _CASE = "_aerobust_case"
@@ -39,6 +43,7 @@ _NOTHING = (
 _settings: pytest.StashKey[Settings] = pytest.StashKey()
 _session: "pytest.StashKey[Session]" = pytest.StashKey()
 _recorder: "pytest.StashKey[Recorder]" = pytest.StashKey()
+_replayer: "pytest.StashKey[Replayer]" = pytest.StashKey()
 _judged: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
 
 
@@ -57,9 +62,26 @@ def pytest_configure(config: pytest.Config) -> None:
         "robust(attack, eps, *, min_acc=..., ...): state how much attack the pipeline under test "
         "must withstand; import `robust` from pytest_aerobust",
     )
-    config.stash[_settings] = read_settings(config)
+    settings = config.stash[_settings] = read_settings(config)
+    if settings.examples is not None and settings.enabled and not config.option.collectonly:
+        _check_examples_folder(settings.examples)
+    if settings.replay is not None:
+        from pytest_aerobust.replayer import Replayer
+
+        config.stash[_replayer] = Replayer(config, settings.replay, _CASE)
+        config.pluginmanager.register(config.stash[_replayer], "aerobust-replayer")
     config.stash[_recorder] = Recorder(config)
     config.pluginmanager.register(config.stash[_recorder], "aerobust-recorder")
+
+
+def _check_examples_folder(folder: Path) -> None:
+    """Now, and not after hours of attacks."""
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"--aerobust-examples: {folder} can't be written: {error}. Give a folder that can"
+        ) from error
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -155,12 +177,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     result = yield
     if _marks(pyfuncitem) != _checked_marks(pyfuncitem):
         pytest.fail(_TOO_LATE, pytrace=False)
-    if _checked_marks(pyfuncitem):
+    if _checked_marks(pyfuncitem) and pyfuncitem.config.stash[_settings].replay is None:
         # A missing case is a KeyError on purpose: an unchecked contract must not pass.
         judged = cast("Robustness", pyfuncitem.funcargs[_CASE]).check()
         pyfuncitem.stash[_judged] = judged.to_dict()
         pyfuncitem.user_properties.extend(judged.properties())
-        judged.enforce(_rerun(pyfuncitem))
+        judged.enforce(_rerun(pyfuncitem), _replay(pyfuncitem, judged.examples))
         # Shown with -rP: what a pass rests on.
         pyfuncitem.add_report_section("call", "aerobust", judged.words)
     return result
@@ -171,6 +193,17 @@ def _rerun(item: pytest.Item) -> str:
     _, _, rest = item.nodeid.partition("::")
     file = os.path.relpath(item.path, item.config.invocation_params.dir)
     return f"pytest {shlex.quote(f'{file}::{rest}')} {item.config.stash[_settings].flags}"
+
+
+def _replay(item: pytest.Item, examples: Path | None) -> str | None:
+    """The command for stored examples, likewise."""
+    if examples is None:
+        return None
+    start = item.config.invocation_params.dir
+    words = ["python", "-m", "pytest_aerobust", "replay", os.path.relpath(examples, start)]
+    if start != item.config.rootpath:
+        words.append(f"--rootdir={os.path.relpath(item.config.rootpath, start)}")
+    return shlex.join(words)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -259,9 +292,13 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
     config, contract = request.config, request.param.contract
     if _session not in config.stash:
         config.stash[_session] = Session(config.stash[_settings])
+    saved = None
+    if _replayer in config.stash:
+        saved = config.stash[_replayer].saved(request.node.nodeid)
+        contract = replace(contract, bounds=saved.note.bounds)
     parts = Parts(
         model=request.getfixturevalue(contract.model),
-        data=request.getfixturevalue(contract.data),
+        data=saved.data if saved else request.getfixturevalue(contract.data),
         filter=contract.filter and request.getfixturevalue(contract.filter),
         bounds=contract.bounds or request.getfixturevalue("aerobust_bounds"),
         unfiltered_model=request.getfixturevalue("aerobust_unfiltered_model"),

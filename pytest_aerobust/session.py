@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +31,10 @@ from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError, FloorBroken, Inconclusive
 from pytest_aerobust.evaluation import Measurement, Need, measure
 from pytest_aerobust.evidence.sanity import exempt_notes, vacuous_notes
+from pytest_aerobust.examples import Counterexamples
+from pytest_aerobust.replaying import ReplayedContract, judge_again
 from pytest_aerobust.results import Evaluation
+from pytest_aerobust.saved import Saved, remove, save
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.data import Pairs, read_samples
 from pytest_aerobust.subjects.state import digest
@@ -39,6 +43,7 @@ from pytest_aerobust.targets import Rule, checked_target
 from pytest_aerobust.varying import Boundary, find_boundary
 from pytest_aerobust.verdict import Verdict, explain, headline, judge
 from pytest_aerobust.weighing import Remembered
+from pytest_aerobust.worst import worst_cases
 
 
 @dataclass(frozen=True)
@@ -60,38 +65,45 @@ class Judged:
         evaluation: What was measured, at the budget that decides.
         verdict: What it means for the contract.
         boundary: Where budgets vary, the smallest that fails.
+        examples: Where its counterexamples are stored, if they are.
     """
 
     evaluation: Evaluation
     verdict: Verdict
     boundary: Boundary | None = None
+    examples: Path | None = None
 
-    def enforce(self, rerun: str) -> None:
+    def enforce(self, rerun: str, replay: str | None = None) -> None:
         """Raise what the verdict means for a test, with the words that a person needs.
 
         Args:
             rerun: The command that runs the test again.
+            replay: The command that shows its stored counterexamples again.
 
         Raises:
             FloorBroken: A floor does not hold.
             Inconclusive: The floors hold, the evidence is void.
         """
         if self.verdict.outcome == "failed":
-            raise FloorBroken(self._words(rerun), pytrace=False)
+            raise FloorBroken(self._words(rerun, replay), pytrace=False)
         if self.verdict.outcome == "inconclusive":
-            raise Inconclusive(self._words(rerun), pytrace=False)
+            raise Inconclusive(self._words(rerun, replay), pytrace=False)
 
     @property
     def words(self) -> str:
         """The verdict with the numbers and the evidence."""
         return explain(self.verdict, self.evaluation)
 
-    def _words(self, rerun: str) -> str:
+    def _words(self, rerun: str, replay: str | None) -> str:
         lines = [self.words]
         if self.boundary is not None and self.boundary.failing is not None:
             lines.append(_boundary_words(self.boundary))
         full = "" if self.evaluation.complete else " --aerobust-full"
         lines.append(f"run again: {rerun}{full}")
+        if replay is not None:
+            lines.append(
+                f"its worst cases are stored; see them again, without the attack: {replay}"
+            )
         return "\n  ".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -242,6 +254,7 @@ class Robustness:
         self._costs = settings.costs(contract)
         self._test = test
         self._measured: dict[float, Evaluation] = {}
+        self._worst: dict[float, Saved | None] = {}
 
     def __call__(self, eps: float | None = None) -> Evaluation:
         """The evaluation, measured in full and once.
@@ -267,7 +280,18 @@ class Robustness:
         return self._evaluation(asked, full=True)
 
     def check(self) -> Judged:
-        """Measure as much as the verdict needs, and judge."""
+        """Measure as much as the verdict needs, judge, and store what proves a failure."""
+        return self._stored(self._checked())
+
+    def replay(self, saved: Saved) -> ReplayedContract:
+        """Judge stored examples again, without an attack; the data are theirs.
+
+        Raises:
+            SubjectError: Model or filter refuse the inputs.
+        """
+        return judge_again(self._subject, saved, self._costs.device)
+
+    def _checked(self) -> Judged:
         budgets = self._contract.eps
         if not isinstance(budgets, Epsilons):
             return self._judged(budgets)
@@ -305,19 +329,51 @@ class Robustness:
             contract.waivers,
             contract.strength,
         )
+        kept = Counterexamples("unfiltered" if self._subject.filter is None else "filtered")
         evaluation = measure(
             self._subject,
             measurement,
             need=lambda e: Need.ATTACK if full and not e.complete else needed(judge(floors, e)),
             remembered=self._remembered,
+            on_examples=kept if self._settings.examples else unseen,
             device=self._costs.device,
         )
+        self._worst[eps] = self._worst_of(evaluation, kept) if self._settings.examples else None
         notes = (
             *evaluation.notes,
             *vacuous_notes(floors, self._subject.samples.labels),
             *exempt_notes(floors, evaluation.pipeline),
         )
         return replace(evaluation, notes=notes)
+
+    def _worst_of(self, evaluation: Evaluation, kept: Counterexamples) -> Saved | None:
+        """A few of the examples, so that no measurement keeps all of its own in memory."""
+        verdict = judge(self._contract.floors, evaluation)
+        if verdict.outcome != "failed":
+            return None
+        device, test = self._costs.device, self._test
+        return worst_cases(
+            self._subject, self._contract, evaluation, verdict, kept, test=test, device=device
+        )
+
+    def _stored(self, judged: Judged) -> Judged:
+        """With the worst cases on disk; what an earlier run stored for this test is gone.
+
+        A failure stays one where they can't be written, hours after the folder was tried.
+        """
+        folder = self._settings.examples
+        if folder is None:
+            return judged
+        worst = self._worst[judged.evaluation.eps]
+        try:
+            if worst is not None:
+                return replace(judged, examples=save(folder, worst))
+            remove(folder, self._test)
+        except OSError as error:
+            note = f"counterexamples in {folder} could not be brought up to date: {error}"
+            notes = (*judged.evaluation.notes, note)
+            return replace(judged, evaluation=replace(judged.evaluation, notes=notes))
+        return judged
 
     def _draw_seed(self) -> int:
         told = f"{self._costs.seed}/{self._test}"

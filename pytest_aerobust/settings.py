@@ -1,7 +1,9 @@
 """The options of a run: command line and ini file as one frozen value."""
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +51,8 @@ class Settings:
         threat: The threat where a mark states none.
         floors: The floors where a mark states none.
         workers: Processes that share this machine, one without xdist.
+        examples: Folder for the counterexamples of failing contracts; None keeps none.
+        replay: Stored counterexamples to judge again instead of measuring.
     """
 
     enabled: bool = False
@@ -58,6 +62,8 @@ class Settings:
     threat: Threat | None = None
     floors: Floors = field(default_factory=Floors)
     workers: int = 1
+    examples: Path | None = None
+    replay: Path | None = None
 
     def costs(self, contract: Contract) -> Costs:
         """What this contract's run may cost: command line, mark, ini file, default."""
@@ -114,10 +120,23 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="attack every sample even when the verdict is already certain",
     )
+    group.addoption(
+        "--aerobust-examples",
+        metavar="DIR",
+        help="write the worst counterexamples of each failing contract into this folder",
+    )
+    # What `python -m pytest_aerobust replay` runs.
+    group.addoption("--aerobust-replay", metavar="PATH", help=argparse.SUPPRESS)
     parser.addini("aerobust", "check robustness contracts (bool)", type="bool", default=None)
     parser.addini("aerobust_samples", "as --aerobust-samples (int)", type="int", default=None)
     parser.addini("aerobust_seed", "as --aerobust-seed (int)", type="int", default=None)
     parser.addini("aerobust_device", "as --aerobust-device", type="string", default=None)
+    parser.addini(
+        "aerobust_examples",
+        "as --aerobust-examples, relative to the ini file",
+        type="string",
+        default=None,
+    )
     parser.addini("aerobust_threat", "threat where a mark states none", default=None)
     for name in INI_FLOORS:
         parser.addini(
@@ -141,9 +160,9 @@ def read_settings(config: pytest.Config) -> Settings:
 
 
 def _read(config: pytest.Config) -> Settings:
-    switched = config.getoption("aerobust")
+    switched, replay = config.getoption("aerobust"), config.getoption("aerobust_replay")
     return Settings(
-        enabled=bool(_ini(config, "aerobust") if switched is None else switched),
+        enabled=bool(replay or (_ini(config, "aerobust") if switched is None else switched)),
         full=config.getoption("aerobust_full"),
         command_line=_costs(
             {name: config.getoption(f"aerobust_{name}") for name in ("samples", "seed", "device")}
@@ -156,7 +175,23 @@ def _read(config: pytest.Config) -> Settings:
             **{name: checked_floor(name, _ini(config, f"aerobust_{name}")) for name in INI_FLOORS}
         ),
         workers=getattr(config, "workerinput", {}).get("workercount", 1),
+        examples=None if replay else _examples_folder(config),
+        replay=config.invocation_params.dir / replay if replay else None,
     )
+
+
+def _examples_folder(config: pytest.Config) -> Path | None:
+    told, ini = config.getoption("aerobust_examples"), _ini(config, "aerobust_examples")
+    if told is not None:
+        return _folder(config.invocation_params.dir, told)
+    beside = config.rootpath if config.inipath is None else config.inipath.parent
+    return None if ini is None else _folder(beside, ini)
+
+
+def _folder(base: Path, told: str) -> Path:
+    if not told:
+        raise ContractError("aerobust_examples is empty: expected a folder")
+    return base / told
 
 
 def _ini(config: pytest.Config, key: str) -> Any:

@@ -42,9 +42,10 @@ class Ball:
         flat = candidates.flatten(1)
         possible = (flat.isfinite() & (flat >= low) & (flat <= high)).all(dim=1)
         slack = self.tolerance(flat.shape[1])
-        return possible & (self._distances(originals, candidates) <= self.eps + slack)
+        return possible & (self.distances(originals, candidates) <= self.eps + slack)
 
-    def _distances(self, originals: Tensor, candidates: Tensor) -> Tensor:
+    def distances(self, originals: Tensor, candidates: Tensor) -> Tensor:
+        """How far each candidate ``(n, ...)`` lies from its original, in float64 ``(n,)``."""
         order = {"linf": torch.inf, "l2": 2, "l1": 1, "l0": 0}[self.norm]
         difference = candidates.flatten(1).double() - originals.flatten(1).double()
         distances: Tensor = torch.linalg.vector_norm(difference, ord=order, dim=1)

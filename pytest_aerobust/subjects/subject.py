@@ -44,6 +44,13 @@ class Sides:
     notes: tuple[str, ...] = ()
 
 
+def judged_side(sides: Sides, threat: str) -> Classifier:
+    """What the pipeline's arm judges: all that is deployed, or what stands behind the filter."""
+    if threat == "behind-filter":
+        return sides.known
+    return sides.unfiltered if sides.pipeline is None else sides.pipeline
+
+
 def behind_filter(pipeline: Classifier, samples: Samples, bounds: Bounds) -> tuple[Samples, Bounds]:
     """What the filter makes of the samples, and bounds wide enough for it on whatever scale.
 

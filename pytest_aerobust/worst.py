@@ -1,0 +1,224 @@
+"""The worst of the adversarial examples that a measurement found, ready to be stored.
+
+Every example inside the ball is as legal as any other, so the worst are those where the pipeline
+is most wrong: where the logit of a wrong class leads that of the label by most, those at the
+target first where the attacker has one. They are also the last that the rounding of another
+machine would undo.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import torch
+from torch import Tensor
+
+import pytest_aerobust
+from pytest_aerobust.contract import Contract
+from pytest_aerobust.evidence.verification import Ball, correct, verify
+from pytest_aerobust.examples import Counterexamples
+from pytest_aerobust.results import WRONG, Evaluation
+from pytest_aerobust.saved import Example, Note, Saved
+from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.pipeline import Classifier
+from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter, judged_side
+from pytest_aerobust.verdict import Verdict, headline
+
+MOST = 16
+# Examples asked at a time, and bytes of the three images of each that a file may take.
+_CHUNK = 256
+_MOST_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What an arm judges, with the samples and the ball that its attacker had."""
+
+    side: Classifier
+    samples: Samples
+    ball: Ball
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class _Claims:
+    """Adversarial inputs ``(n, ...)`` of samples, by their places among those measured."""
+
+    rows: Tensor
+    adversarial: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def of(self, wanted: Tensor) -> "_Claims":
+        return _Claims(self.rows[wanted], self.adversarial[wanted])
+
+
+def worst_cases(
+    subject: Subject,
+    contract: Contract,
+    evaluation: Evaluation,
+    verdict: Verdict,
+    kept: Counterexamples,
+    *,
+    test: str,
+    device: str | None,
+) -> Saved | None:
+    """At most 16 of the pipeline's adversarial examples, the worst first.
+
+    Where there are none, because mistakes on clean inputs alone broke the floor, those mistakes
+    take their place: each is inside the ball, at distance 0. Every example is verified once more,
+    in the batch in which it is stored and will be replayed.
+
+    Args:
+        subject: What was measured.
+        contract: What was demanded of it.
+        evaluation: What was found.
+        verdict: What that means.
+        kept: Every verified example of the pipeline's arm.
+        test: The test's id.
+        device: Where to run; None stays where the model is.
+
+    Returns:
+        None where no input is misclassified (a floor on a difference can break without).
+    """
+    with isolated(evaluation.seed), subject.borrowed(device) as sides, torch.no_grad():
+        judge = _judge(
+            sides, Ball(contract.attack.norm, evaluation.eps, subject.bounds), evaluation
+        )
+        claims = _settled(judge, _most_wrong(judge, _claims(judge, evaluation, kept)))
+        if not len(claims):
+            return None
+        originals, labels = judge.samples.inputs[claims.rows], judge.samples.labels[claims.rows]
+        clean, attacked = judge.side(originals), judge.side(claims.adversarial)
+        asked = judge.side is sides.pipeline
+        numbers = judge.samples.ids[claims.rows.cpu()]
+        names = _names(evaluation.classes, attacked.shape[1])
+        columns = (
+            numbers,
+            labels,
+            torch.where(correct(clean, labels), labels, clean.argmax(dim=1)),
+            attacked.argmax(dim=1),
+            judge.ball.distances(originals, claims.adversarial),
+        )
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return Saved(
+            note=_note(test, contract, evaluation, verdict, judge.ball, names, list(rows)),
+            inputs=originals,
+            adversarial=claims.adversarial,
+            filtered=judge.side.filtered(claims.adversarial) if asked else None,
+            labels=labels,
+            answers=attacked.argmax(dim=1),
+            samples=numbers,
+        )
+
+
+def _judge(sides: Sides, ball: Ball, evaluation: Evaluation) -> _Judge:
+    samples = sides.samples
+    if evaluation.threat == "behind-filter" and sides.pipeline is not None:
+        samples, reach = behind_filter(sides.pipeline, samples, ball.bounds)
+        ball = replace(ball, bounds=reach)
+    wanted = evaluation.targets or (None,) * int(samples.labels.max() + 1)
+    table = torch.tensor([-1 if target is None else target for target in wanted])
+    return _Judge(
+        side=judged_side(sides, evaluation.threat),
+        samples=samples,
+        ball=ball,
+        targets=table.to(samples.labels)[samples.labels],
+    )
+
+
+def _claims(judge: _Judge, evaluation: Evaluation, kept: Counterexamples) -> Iterator[_Claims]:
+    """What may be stored, a chunk at a time: examples, or else the mistakes on clean inputs."""
+    inputs = judge.samples.inputs
+    places = {number: row for row, number in enumerate(judge.samples.ids.tolist())}
+    arm = "unfiltered" if evaluation.filtered is None else "filtered"
+    found = kept.of(arm)
+    for start in range(0, len(found), _CHUNK):
+        part = found[start : start + _CHUNK]
+        rows = torch.tensor([places[each.sample] for each in part], device=inputs.device)
+        yield _Claims(rows, torch.stack([each.adversarial for each in part]).to(inputs))
+    outcomes = evaluation.pipeline.outcomes
+    wrong = [] if found else [row for row, letter in enumerate(outcomes) if letter == WRONG]
+    for start in range(0, len(wrong), _CHUNK):
+        rows = torch.tensor(wrong[start : start + _CHUNK], device=inputs.device)
+        yield _Claims(rows, inputs[rows])
+
+
+def _most_wrong(judge: _Judge, parts: Iterator[_Claims]) -> _Claims:
+    inputs = judge.samples.inputs
+    best = _Claims(torch.zeros(0, dtype=torch.int64, device=inputs.device), inputs[:0])
+    size = 3 * inputs[0].numel() * inputs.element_size()
+    most = max(1, min(MOST, _MOST_BYTES // size))
+    for part in parts:
+        both = _Claims(
+            torch.cat([best.rows, part.rows]), torch.cat([best.adversarial, part.adversarial])
+        )
+        best = both.of(_ranking(judge, both)[:most])
+    return best
+
+
+def _ranking(judge: _Judge, claims: _Claims) -> Tensor:
+    """Their order, the most wrong first; of equals the first in the data."""
+    logits = judge.side(claims.adversarial)
+    labels, targets = judge.samples.labels[claims.rows], judge.targets[claims.rows]
+    own = logits.gather(1, labels[:, None]).squeeze(1)
+    lead = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - own
+    aside = logits.argmax(dim=1) != targets
+    keys = zip(aside.tolist(), (-lead).tolist(), claims.rows.tolist(), strict=True)
+    order = [place for _, place in sorted((key, place) for place, key in enumerate(keys))]
+    return torch.tensor(order, device=logits.device)
+
+
+def _settled(judge: _Judge, claims: _Claims) -> _Claims:
+    """Those that hold in each other's company: in another batch rounding can tip a logit."""
+    while len(claims):
+        originals, labels = judge.samples.inputs[claims.rows], judge.samples.labels[claims.rows]
+        found = verify(judge.side, originals, claims.adversarial, labels, None, judge.ball)
+        if found.adversarial.all():
+            break
+        claims = claims.of(found.adversarial)
+    return claims
+
+
+def _names(classes: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """A name for each logit; an arm may have more than the evaluation names."""
+    return (*classes, *map(str, range(len(classes), count)))
+
+
+def _note(
+    test: str,
+    contract: Contract,
+    evaluation: Evaluation,
+    verdict: Verdict,
+    ball: Ball,
+    names: tuple[str, ...],
+    rows: list[tuple[int, int, int, int, float]],
+) -> Note:
+    return Note(
+        test=test,
+        headline=headline(verdict, evaluation),
+        floors={check.name: float(check.floor) for check in verdict.checks},
+        attack=evaluation.attack,
+        label=evaluation.label,
+        norm=ball.norm,
+        eps=evaluation.eps,
+        threat=evaluation.threat,
+        target=evaluation.target,
+        seed=evaluation.seed,
+        arguments=dict(evaluation.arguments),
+        arm="unfiltered" if evaluation.filtered is None else "filtered",
+        bounds=ball.bounds,
+        mean=contract.mean,
+        std=contract.std,
+        classes=names,
+        versions={
+            "pytest-aerobust": pytest_aerobust.__version__,
+            **{name: version(name) for name in ("torch", "foolbox")},
+        },
+        examples=tuple(
+            Example(number, names[label], names[clean], names[answer], distance)
+            for number, label, clean, answer, distance in rows
+        ),
+    )
