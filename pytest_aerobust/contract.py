@@ -9,13 +9,15 @@ from typing import Any, Never, cast
 import pytest
 
 from pytest_aerobust.arguments import (
-    Bounds,
+    FeatureBounds,
+    Mask,
     Statistics,
-    checked_bounds,
     checked_count,
     checked_eps,
+    checked_feature_bounds,
     checked_fixture,
     checked_floor,
+    checked_mutable,
     checked_statistics,
     checked_threat,
 )
@@ -82,7 +84,10 @@ class Contract:
         target: What the attacker wants to see, if anything.
         floors: What must hold.
         model: Name of the fixture that gives the model; `data` and `filter` likewise.
-        bounds: Smallest and largest value of an input; None asks the fixture.
+        bounds: Smallest and largest value of an input, or of each of its features; None asks the
+            fixture.
+        mutable: Which features may change: a mask, or the name of the fixture that gives it; None
+            where all may.
         mean: Subtracted from an input in front of the model; one number or one a channel.
         std: What the result is divided by.
         samples: How many samples to draw; None asks the options.
@@ -97,7 +102,8 @@ class Contract:
     model: str = "aerobust_model"
     data: str = "aerobust_data"
     filter: str | None = "aerobust_filter"
-    bounds: Bounds | None = None
+    bounds: FeatureBounds | None = None
+    mutable: Mask | str | None = "aerobust_mutable"
     mean: Statistics | None = None
     std: Statistics | None = None
     samples: int | None = None
@@ -224,7 +230,8 @@ def robust(
     model: str = "aerobust_model",
     data: str = "aerobust_data",
     filter: str | None = "aerobust_filter",
-    bounds: Bounds | None = None,
+    bounds: Any = None,
+    mutable: Any = "aerobust_mutable",
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     steps: int | None = None,
@@ -262,7 +269,11 @@ def robust(
         model: Name of the fixture that gives the model.
         data: Name of the fixture that gives inputs and labels.
         filter: Name of the fixture that gives the filter; None tests the bare model.
-        bounds: Smallest and largest value of an input; the fixture's by default.
+        bounds: Smallest and largest value of an input; the fixture's by default. Either may be
+            an array of one number a feature, or of any shape that broadcasts to a sample's, such
+            as ``(C, 1, 1)``.
+        mutable: Which features the attacker may change: an array of booleans that broadcasts to a
+            sample's shape, or the name of the fixture that gives it. None lets all change.
         mean: Subtracted in front of the model, one number or one a channel, so that eps and
             bounds stay in the units of the data.
         std: Divides what is left, likewise.
@@ -311,7 +322,8 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "model": checked_fixture("model", given["model"]),
         "data": checked_fixture("data", given["data"]),
         "filter": checked_fixture("filter", given["filter"], optional=True),
-        "bounds": None if given["bounds"] is None else checked_bounds(given["bounds"]),
+        "bounds": None if given["bounds"] is None else checked_feature_bounds(given["bounds"]),
+        "mutable": checked_mutable(given["mutable"]),
         "mean": checked_statistics("mean", given["mean"]),
         "std": checked_statistics("std", given["std"], positive=True),
         "samples": checked_count("samples", given["samples"], least=1),

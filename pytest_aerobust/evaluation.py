@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.arms import OnExamples, Retirement, RunningArm, unseen
 from pytest_aerobust.attacks.build import build_attack, check_bounds
 from pytest_aerobust.attacks.search import Problem, loss_gradients
@@ -25,6 +24,7 @@ from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.sanity import count_note, setting_notes
 from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.results import Evaluation
+from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import isolated
@@ -111,7 +111,7 @@ def measure(
 class _Run:
     def __init__(
         self,
-        bounds: Bounds,
+        bounds: Box,
         classes: tuple[Any, ...] | None,
         sides: Sides,
         measurement: Measurement,
@@ -121,23 +121,23 @@ class _Run:
     ) -> None:
         self._needed, self._started = need, started
         self._sides, self._measurement = sides, measurement
-        self._bounds, self._classes = bounds, classes
+        self._bounds, self._classes = bounds.to(sides.samples.inputs), classes
         self._search = build_attack(measurement.attack)
         self._doubts: tuple[str, ...] = ()
         _check_filter(measurement.threat, sides)
 
-        def arm(name: str, side: Classifier, samples: Samples, bounds: Bounds) -> RunningArm:
+        def arm(name: str, side: Classifier, samples: Samples, bounds: Box) -> RunningArm:
             check_bounds(measurement.attack, bounds)
             ball = Ball(measurement.attack.norm, measurement.eps, bounds)
             return RunningArm(name, side, samples, ball, on_examples)
 
-        self._unfiltered = arm("unfiltered", sides.unfiltered, sides.samples, bounds)
+        self._unfiltered = arm("unfiltered", sides.unfiltered, sides.samples, self._bounds)
         self._filtered = None
         if sides.pipeline is not None and self._behind:
-            seen, reach = behind_filter(sides.pipeline, sides.samples, bounds)
+            seen, reach = behind_filter(sides.pipeline, sides.samples, self._bounds)
             self._filtered = arm("filtered", sides.known, seen, reach)
         elif sides.pipeline is not None:
-            self._filtered = arm("filtered", sides.pipeline, sides.samples, bounds)
+            self._filtered = arm("filtered", sides.pipeline, sides.samples, self._bounds)
         self._table = self._aimed()
 
     @property
@@ -317,7 +317,7 @@ class _Run:
         samples, places = arm.samples, rows.cpu()
         return Problem(
             ask=side,
-            gradient=side.gradient,
+            gradient=arm.ball.bounds.followed(side.gradient),
             inputs=samples.inputs[rows],
             labels=samples.labels[rows],
             targets=None if arm.targets is None else arm.targets[rows],
@@ -366,7 +366,7 @@ class _Run:
         return (
             *samples.notes,
             *self._sides.notes,
-            *setting_notes(name, pipeline.ball, samples.inputs[0].numel(), travel),
+            *setting_notes(name, pipeline.ball, samples.inputs[0], travel),
             *([] if self._filtered is None else self._filtered.filter_notes(self._bounds)),
             *([_UNREACHABLE] if self._behind else []),
             *pipeline.target_notes(),

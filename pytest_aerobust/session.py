@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from pytest_aerobust.arguments import (
-    Bounds,
-    checked_bounds,
     checked_count,
     checked_eps,
+    checked_feature_bounds,
+    checked_mask,
     checked_statistics,
     checked_threat,
 )
@@ -42,6 +42,7 @@ class Parts:
     filter: Any
     bounds: Any
     unfiltered_model: Any
+    mutable: Any = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ class Session:
             parts.model,
             self._samples(parts.data),
             parts.filter,
-            bounds=contract.bounds or checked_bounds(parts.bounds),
+            bounds=contract.bounds or checked_feature_bounds(parts.bounds),
+            mutable=checked_mask(parts.mutable),
             unfiltered_model=parts.unfiltered_model,
             mean=contract.mean,
             std=contract.std,
@@ -296,7 +298,8 @@ def evaluate(
     threat: Threat | None = None,
     target: int | Mapping[int, int] | Rule | None = None,
     unfiltered_model: Any = None,
-    bounds: Bounds = (0.0, 1.0),
+    bounds: Any = (0.0, 1.0),
+    mutable: Any = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     steps: int | None = None,
@@ -320,7 +323,10 @@ def evaluate(
         target: What the attacker wants: a class, a mapping class to class, ``"natural"`` or
             ``"non-natural"``, as in :func:`robust`; untargeted by default.
         unfiltered_model: A model of its own for the arm without the filter.
-        bounds: Smallest and largest value of an input.
+        bounds: Smallest and largest value of an input; either may be an array of one number a
+            feature, or of any shape that broadcasts to a sample's, such as ``(C, 1, 1)``.
+        mutable: Which features may change, an array of booleans that broadcasts to a sample's
+            shape; all by default.
         mean: Subtracted in front of the models, one number or one a channel.
         std: Divides what is left, likewise.
         steps: Steps of the attack, where it has steps.
@@ -349,7 +355,8 @@ def evaluate(
         model,
         read_samples(data),
         filter,
-        bounds=checked_bounds(bounds),
+        bounds=checked_feature_bounds(bounds),
+        mutable=checked_mask(mutable),
         unfiltered_model=unfiltered_model,
         mean=checked_statistics("mean", mean),
         std=checked_statistics("std", std, positive=True),
