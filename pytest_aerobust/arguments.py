@@ -5,7 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
 from numbers import Integral, Rational, Real
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 from pytest_aerobust.catalogue import THREATS, Threat
 from pytest_aerobust.errors import ContractError, did_you_mean
@@ -15,6 +15,7 @@ Bounds = tuple[float, float]
 Ends = float | tuple["Ends", ...]
 FeatureBounds = tuple[Ends, Ends]
 Mask = tuple["bool | Mask", ...]
+FilterGradient = Literal["exact", "identity"]
 Statistics = float | tuple[float, ...]
 
 
@@ -200,3 +201,10 @@ def checked_threat(threat: Any) -> Threat | None:
     if threat is not None and threat not in THREATS:
         raise ContractError(f"threat={threat!r} is unknown: {did_you_mean(threat, THREATS)}")
     return cast("Threat | None", threat)
+
+
+def checked_filter_gradient(value: Any) -> FilterGradient | None:
+    known = get_args(FilterGradient)
+    if value is not None and value not in known:
+        raise ContractError(f"filter_gradient={value!r} is unknown: {did_you_mean(value, known)}")
+    return cast("FilterGradient | None", value)

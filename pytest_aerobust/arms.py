@@ -221,7 +221,7 @@ class RunningArm:
                 answers.append(logits)
         self._lowest = torch.stack(lowest).amin(dim=0)
         self._highest = torch.stack(highest).amax(dim=0)
-        return torch.cat(answers)
+        return self.side.settled(torch.cat(answers))
 
 
 class Retirement:

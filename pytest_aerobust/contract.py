@@ -10,11 +10,13 @@ import pytest
 
 from pytest_aerobust.arguments import (
     FeatureBounds,
+    FilterGradient,
     Mask,
     Statistics,
     checked_count,
     checked_eps,
     checked_feature_bounds,
+    checked_filter_gradient,
     checked_fixture,
     checked_floor,
     checked_mutable,
@@ -90,6 +92,7 @@ class Contract:
             where all may.
         mean: Subtracted from an input in front of the model; one number or one a channel.
         std: What the result is divided by.
+        filter_gradient: How gradients pass the filter; None lets its own gradient decide.
         samples: How many samples to draw; None asks the options.
         seed: Seed of everything random; None asks the options.
     """
@@ -106,6 +109,7 @@ class Contract:
     mutable: Mask | str | None = "aerobust_mutable"
     mean: Statistics | None = None
     std: Statistics | None = None
+    filter_gradient: FilterGradient | None = None
     samples: int | None = None
     seed: int | None = None
 
@@ -192,6 +196,11 @@ class Contract:
             raise ContractError("max_target_hits needs target=, the class that the attacker wants")
         if self.filter is None and self.floors.min_gain is not None:
             raise ContractError("min_gain compares with and without the filter, but filter=None")
+        if self.filter is None and self.filter_gradient is not None:
+            raise ContractError(
+                f"filter_gradient={self.filter_gradient!r} says how gradients pass the filter, but "
+                "filter=None; leave filter_gradient out"
+            )
         if self.filter is None and self.threat is not None and self.threat in FILTER_THREATS:
             raise ContractError(
                 f"threat={self.threat!r} is {FILTER_THREATS[self.threat]}, but filter=None; "
@@ -234,6 +243,7 @@ def robust(
     mutable: Any = "aerobust_mutable",
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
+    filter_gradient: FilterGradient | None = None,
     steps: int | None = None,
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
@@ -277,6 +287,10 @@ def robust(
         mean: Subtracted in front of the model, one number or one a channel, so that eps and
             bounds stay in the units of the data.
         std: Divides what is left, likewise.
+        filter_gradient: How gradients pass the filter: ``"exact"``, by its own gradient;
+            ``"identity"``, forward through the filter and backward as if it were the identity
+            (BPDA: Athalye et al. 2018). By default exact, and the identity, with a note, where
+            the filter has no gradient or one that is zero for every sample.
         steps: Steps of the attack, where it has steps.
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many samples, stratified by label; all by default.
@@ -326,6 +340,7 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "mutable": checked_mutable(given["mutable"]),
         "mean": checked_statistics("mean", given["mean"]),
         "std": checked_statistics("std", given["std"], positive=True),
+        "filter_gradient": checked_filter_gradient(given["filter_gradient"]),
         "samples": checked_count("samples", given["samples"], least=1),
         "seed": checked_count("seed", given["seed"], least=0),
     }

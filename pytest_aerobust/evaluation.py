@@ -366,6 +366,7 @@ class _Run:
         return (
             *samples.notes,
             *self._sides.notes,
+            *dict.fromkeys(note for arm in self._arms for note in arm.side.notes),
             *setting_notes(name, pipeline.ball, samples.inputs[0], travel),
             *([] if self._filtered is None else self._filtered.filter_notes(self._bounds)),
             *([_UNREACHABLE] if self._behind else []),

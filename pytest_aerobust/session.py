@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from pytest_aerobust.arguments import (
+    FilterGradient,
     checked_count,
     checked_eps,
     checked_feature_bounds,
+    checked_filter_gradient,
     checked_mask,
     checked_statistics,
     checked_threat,
@@ -163,6 +165,7 @@ class Session:
             unfiltered_model=parts.unfiltered_model,
             mean=contract.mean,
             std=contract.std,
+            filter_gradient=contract.filter_gradient,
             samples=costs.samples,
             seed=costs.seed or 0,
         )
@@ -170,6 +173,11 @@ class Session:
             raise ContractError(
                 "min_gain compares with and without the filter, but the fixture "
                 f"{contract.filter} gives None"
+            )
+        if subject.filter is None and contract.filter_gradient is not None:
+            raise ContractError(
+                f"filter_gradient={contract.filter_gradient!r} says how gradients pass the filter, "
+                f"but the fixture {contract.filter} gives None"
             )
         return Robustness(contract, subject, self.settings, test)
 
@@ -302,6 +310,7 @@ def evaluate(
     mutable: Any = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
+    filter_gradient: FilterGradient | None = None,
     steps: int | None = None,
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
@@ -329,6 +338,8 @@ def evaluate(
             shape; all by default.
         mean: Subtracted in front of the models, one number or one a channel.
         std: Divides what is left, likewise.
+        filter_gradient: How gradients pass the filter, ``"exact"`` or ``"identity"``, as in
+            :func:`robust`; decided by the filter's own gradient by default.
         steps: Steps of the attack, where it has steps.
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many, stratified by label; all by default.
@@ -348,8 +359,14 @@ def evaluate(
     settled = checked_threat(threat) or choice.spec.threats[0]
     wanted = checked_target(target)
     drawn = checked_count("seed", seed, least=0) or 0
+    passing = checked_filter_gradient(filter_gradient)
     Contract(
-        choice, checked_eps(eps), settled, wanted, filter=None if filter is None else "filter"
+        choice,
+        checked_eps(eps),
+        settled,
+        wanted,
+        filter=None if filter is None else "filter",
+        filter_gradient=passing,
     ).check()
     subject = build_subject(
         model,
@@ -360,6 +377,7 @@ def evaluate(
         unfiltered_model=unfiltered_model,
         mean=checked_statistics("mean", mean),
         std=checked_statistics("std", std, positive=True),
+        filter_gradient=passing,
         samples=checked_count("samples", samples, least=1),
         seed=drawn,
     )

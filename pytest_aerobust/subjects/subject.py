@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_aerobust.arguments import FeatureBounds, Mask, Statistics, hull
+from pytest_aerobust.arguments import FeatureBounds, FilterGradient, Mask, Statistics, hull
 from pytest_aerobust.errors import ContractError, DataError, FilterError
+from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples, check_samples, stratified
 from pytest_aerobust.subjects.linear import check_twin, common_classes
@@ -73,6 +74,7 @@ class Subject:
         samples: Checked inputs and labels.
         bounds: Where each feature of an input may be, and which may change.
         classes: The model's own names of its classes, in their order; None where it has none.
+        filter_gradient: How gradients pass the filter; None lets its own gradient decide.
     """
 
     model: nn.Module
@@ -82,6 +84,7 @@ class Subject:
     samples: Samples
     bounds: Box
     classes: tuple[Any, ...] | None = None
+    filter_gradient: FilterGradient | None = None
 
     @contextmanager
     def borrowed(self, device: str | None) -> Iterator[Sides]:
@@ -106,14 +109,17 @@ class Subject:
         )
 
     def _sides(self, device: torch.device, notes: tuple[str, ...]) -> Sides:
-        known = Classifier("model", self.model, self.front, None)
+        answers = Answers()
+        known = Classifier("model", self.model, self.front, None, answers)
         own = self.unfiltered_model
         return Sides(
             unfiltered=known if own is None else Classifier("model", own, self.front, None),
             known=known,
             pipeline=None
             if self.filter is None
-            else Classifier("pipeline", self.model, self.front, self.filter),
+            else Classifier(
+                "pipeline", self.model, self.front, self.filter, answers, self.filter_gradient
+            ),
             samples=Samples(
                 self.samples.inputs.to(device=device, dtype=floating_dtype(self.model)),
                 self.samples.labels.to(device),
@@ -161,6 +167,7 @@ def build_subject(
     unfiltered_model: Any = None,
     mean: Statistics | None = None,
     std: Statistics | None = None,
+    filter_gradient: FilterGradient | None = None,
     samples: int | None = None,
     seed: int = 0,
 ) -> Subject:
@@ -175,6 +182,7 @@ def build_subject(
         unfiltered_model: A model of its own for the bare arm; without a filter it has no part.
         mean: Subtracted in front of the models.
         std: Divides what is left.
+        filter_gradient: How gradients pass the filter; None lets its own gradient decide.
         samples: Draw this many, stratified by label.
         seed: Seed of that draw.
 
@@ -206,4 +214,5 @@ def build_subject(
         samples=chosen,
         bounds=Box.of(bounds, mutable, tuple(chosen.inputs.shape[1:])),
         classes=classes,
+        filter_gradient=filter_gradient,
     )
