@@ -12,6 +12,7 @@ from torch import Tensor
 from lightning_modules import MNIST, ConvNet, fit_or_load
 from pytest_aerobust.attacks.gradient import LinfPGD
 from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.subjects.box import Box
 
 FOLDER = Path(__file__).parent / ".models"
 EPS = 0.3
@@ -51,7 +52,7 @@ class RobustConvNet(ConvNet):
             labels=labels,
             targets=None,
             eps=eps,
-            bounds=(0.0, 1.0),
+            bounds=Box.of((0.0, 1.0)),
             places=numbers,
             samples=numbers,
             seed=self.trainer.global_step,

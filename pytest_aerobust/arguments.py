@@ -1,15 +1,21 @@
 """What each argument of a contract may be, with the error for what it may not."""
 
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
 from numbers import Integral, Rational, Real
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 from pytest_aerobust.catalogue import THREATS, Threat
 from pytest_aerobust.errors import ContractError, did_you_mean
 
 Bounds = tuple[float, float]
+# One number, or nested tuples of them in the shape of what they broadcast to.
+Ends = float | tuple["Ends", ...]
+FeatureBounds = tuple[Ends, Ends]
+Mask = tuple["bool | Mask", ...]
+FilterGradient = Literal["exact", "identity"]
 Statistics = float | tuple[float, ...]
 
 
@@ -65,6 +71,83 @@ def checked_bounds(value: Any) -> Bounds:
     return low, high
 
 
+def checked_feature_bounds(value: Any) -> FeatureBounds:
+    """Bounds as two floats, or as nested tuples where features have their own.
+
+    Raises:
+        ContractError: They are not two finite numbers, or two arrays of finite numbers.
+    """
+    pair = _listed(value)
+    pair = tuple(map(_listed, pair)) if isinstance(pair, list | tuple) else ()
+    if len(pair) != 2 or not any(isinstance(end, list | tuple) and len(end) for end in pair):
+        return checked_bounds(value)
+    low, high = (_nested(end, is_number, float) for end in pair)
+    if low is None or high is None:
+        raise ContractError(
+            f"bounds={value!r}: expected two arrays of finite numbers, the smallest values of the "
+            "features and their largest, as in ([0, 0, 0], [1, 5, 255])"
+        )
+    return low, high
+
+
+def hull(bounds: FeatureBounds) -> Bounds:
+    """The smallest and the largest value of any feature."""
+    low, high = bounds
+    return min(_flat(low)), max(_flat(high))
+
+
+def _flat(ends: Ends) -> Iterator[float]:
+    if isinstance(ends, tuple):
+        for entry in ends:
+            yield from _flat(entry)
+    else:
+        yield ends
+
+
+def checked_mask(value: Any) -> Mask | None:
+    """Which features may change, as nested tuples of booleans; None where all may.
+
+    Raises:
+        ContractError: It is no array of booleans, or lets nothing change.
+    """
+    if value is None:
+        return None
+    listed = _listed(value)
+    mask = _nested(listed, lambda entry: isinstance(entry, bool), bool)
+    if not isinstance(mask, tuple):
+        raise ContractError(
+            f"mutable={value!r}: expected an array of booleans, True for each feature that may "
+            "change, of a shape that broadcasts to one sample's"
+        )
+    if not _any(mask):
+        raise ContractError(
+            "mutable is False for every feature: nothing may change, so there is nothing to attack"
+        )
+    return mask
+
+
+def checked_mutable(value: Any) -> Mask | str | None:
+    """A mask, the name of the fixture that gives it, or None.
+
+    Raises:
+        ContractError: As :func:`checked_mask`.
+    """
+    return checked_fixture("mutable", value) if isinstance(value, str) else checked_mask(value)
+
+
+def _nested(value: Any, fits: Callable[[Any], bool], kind: type) -> Any:
+    """Nested lists as nested tuples; None where an entry doesn't fit."""
+    value = _listed(value)
+    if not isinstance(value, list | tuple):
+        return kind(value) if fits(value) else None
+    entries = tuple(_nested(entry, fits, kind) for entry in value)
+    return None if not entries or None in entries else entries
+
+
+def _any(mask: Mask) -> bool:
+    return any(_any(entry) if isinstance(entry, tuple) else entry for entry in mask)
+
+
 def checked_statistics(name: str, value: Any, positive: bool = False) -> Statistics | None:
     if value is None:
         return None
@@ -118,3 +201,10 @@ def checked_threat(threat: Any) -> Threat | None:
     if threat is not None and threat not in THREATS:
         raise ContractError(f"threat={threat!r} is unknown: {did_you_mean(threat, THREATS)}")
     return cast("Threat | None", threat)
+
+
+def checked_filter_gradient(value: Any) -> FilterGradient | None:
+    known = get_args(FilterGradient)
+    if value is not None and value not in known:
+        raise ContractError(f"filter_gradient={value!r} is unknown: {did_you_mean(value, known)}")
+    return cast("FilterGradient | None", value)

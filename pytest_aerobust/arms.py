@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.evidence.sanity import check_classes, clean_evidence, target_evidence
 from pytest_aerobust.evidence.tallies import CandidateTally, GradientTally, MarginTally
@@ -25,6 +24,7 @@ from pytest_aerobust.results import (
     Confusion,
     Evidence,
 )
+from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.targets import Mistakes, Table
@@ -84,7 +84,6 @@ class RunningArm:
         self._candidates = CandidateTally()
         self.samples, self.ball = samples, ball
         self._on_examples = on_examples
-        self._lowest, self._highest = np.inf, -np.inf
         logits = self._clean_logits()
         check_classes(logits, samples, side.name)
         self._right = correct(logits, samples.labels)
@@ -135,7 +134,7 @@ class RunningArm:
         samples, places = self.samples, rows.cpu()
         return Problem(
             ask=side,
-            gradient=side.gradient,
+            gradient=self.ball.bounds.followed(side.gradient),
             inputs=samples.inputs[rows],
             labels=samples.labels[rows],
             targets=None if self.targets is None else self.targets[rows],
@@ -245,26 +244,28 @@ class RunningArm:
             "class for theirs: they count as survivors where they are right",
         )
 
-    def filter_notes(self, bounds: Bounds) -> tuple[str, ...]:
+    def filter_notes(self, bounds: Box) -> tuple[str, ...]:
         """A warning where the filter's clean outputs leave the bounds of the data."""
-        low, high = bounds
+        low, high = bounds.low, bounds.high
         slack = 1e-6 * (high - low)
-        if low - slack <= self._lowest and self._highest <= high + slack:
+        if ((low - slack <= self._lowest) & (self._highest <= high + slack)).all():
             return ()
         return (
-            f"the filter's outputs span [{self._lowest:g}, {self._highest:g}], outside the bounds "
-            f"({low:g}, {high:g}): the model sees another scale than eps is stated in",
+            f"the filter's outputs span [{self._lowest.min():g}, {self._highest.max():g}], outside "
+            f"the bounds {bounds}: the model sees another scale than eps is stated in",
         )
 
     def _clean_logits(self) -> Tensor:
-        answers = []
+        answers, lowest, highest = [], [], []
         with torch.no_grad():
             for inputs in self.samples.chunks():
                 seen, logits = self.side.clean(inputs)
-                self._lowest = min(self._lowest, seen.min().item())
-                self._highest = max(self._highest, seen.max().item())
+                lowest.append(seen.amin(dim=0))
+                highest.append(seen.amax(dim=0))
                 answers.append(logits)
-        return torch.cat(answers)
+        self._lowest = torch.stack(lowest).amin(dim=0)
+        self._highest = torch.stack(highest).amax(dim=0)
+        return self.side.settled(torch.cat(answers))
 
 
 class Retirement:

@@ -9,13 +9,17 @@ from typing import Any, Never, cast
 import pytest
 
 from pytest_aerobust.arguments import (
-    Bounds,
+    FeatureBounds,
+    FilterGradient,
+    Mask,
     Statistics,
-    checked_bounds,
     checked_count,
     checked_eps,
+    checked_feature_bounds,
+    checked_filter_gradient,
     checked_fixture,
     checked_floor,
+    checked_mutable,
     checked_statistics,
     checked_threat,
 )
@@ -83,9 +87,13 @@ class Contract:
         target: What the attacker wants to see, if anything.
         floors: What must hold.
         model: Name of the fixture that gives the model; `data` and `filter` likewise.
-        bounds: Smallest and largest value of an input; None asks the fixture.
+        bounds: Smallest and largest value of an input, or of each of its features; None asks the
+            fixture.
+        mutable: Which features may change: a mask, or the name of the fixture that gives it; None
+            where all may.
         mean: Subtracted from an input in front of the model; one number or one a channel.
         std: What the result is divided by.
+        filter_gradient: How gradients pass the filter; None lets its own gradient decide.
         samples: How many samples to draw; None asks the options.
         seed: Seed of everything random; None asks the options.
         waivers: Checks of the evidence that are turned off, with the reasons.
@@ -100,9 +108,11 @@ class Contract:
     model: str = "aerobust_model"
     data: str = "aerobust_data"
     filter: str | None = "aerobust_filter"
-    bounds: Bounds | None = None
+    bounds: FeatureBounds | None = None
+    mutable: Mask | str | None = "aerobust_mutable"
     mean: Statistics | None = None
     std: Statistics | None = None
+    filter_gradient: FilterGradient | None = None
     samples: int | None = None
     seed: int | None = None
     waivers: Waivers = ()
@@ -191,6 +201,11 @@ class Contract:
             raise ContractError("max_target_hits needs target=, the class that the attacker wants")
         if self.filter is None and self.floors.min_gain is not None:
             raise ContractError("min_gain compares with and without the filter, but filter=None")
+        if self.filter is None and self.filter_gradient is not None:
+            raise ContractError(
+                f"filter_gradient={self.filter_gradient!r} says how gradients pass the filter, but "
+                "filter=None; leave filter_gradient out"
+            )
         if self.filter is None and self.threat is not None and self.threat in FILTER_THREATS:
             raise ContractError(
                 f"threat={self.threat!r} is {FILTER_THREATS[self.threat]}, but filter=None; "
@@ -229,9 +244,11 @@ def robust(
     model: str = "aerobust_model",
     data: str = "aerobust_data",
     filter: str | None = "aerobust_filter",
-    bounds: Bounds | None = None,
+    bounds: Any = None,
+    mutable: Any = "aerobust_mutable",
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
+    filter_gradient: FilterGradient | None = None,
     steps: int | None = None,
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
@@ -269,10 +286,18 @@ def robust(
         model: Name of the fixture that gives the model.
         data: Name of the fixture that gives inputs and labels.
         filter: Name of the fixture that gives the filter; None tests the bare model.
-        bounds: Smallest and largest value of an input; the fixture's by default.
+        bounds: Smallest and largest value of an input; the fixture's by default. Either may be
+            an array of one number a feature, or of any shape that broadcasts to a sample's, such
+            as ``(C, 1, 1)``.
+        mutable: Which features the attacker may change: an array of booleans that broadcasts to a
+            sample's shape, or the name of the fixture that gives it. None lets all change.
         mean: Subtracted in front of the model, one number or one a channel, so that eps and
             bounds stay in the units of the data.
         std: Divides what is left, likewise.
+        filter_gradient: How gradients pass the filter: ``"exact"``, by its own gradient;
+            ``"identity"``, forward through the filter and backward as if it were the identity
+            (BPDA: Athalye et al. 2018). By default exact, and the identity, with a note, where
+            the filter has no gradient or one that is zero for every sample.
         steps: Steps of the attack, where it has steps.
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many samples, stratified by label; all by default.
@@ -322,9 +347,11 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "model": checked_fixture("model", given["model"]),
         "data": checked_fixture("data", given["data"]),
         "filter": checked_fixture("filter", given["filter"], optional=True),
-        "bounds": None if given["bounds"] is None else checked_bounds(given["bounds"]),
+        "bounds": None if given["bounds"] is None else checked_feature_bounds(given["bounds"]),
+        "mutable": checked_mutable(given["mutable"]),
         "mean": checked_statistics("mean", given["mean"]),
         "std": checked_statistics("std", given["std"], positive=True),
+        "filter_gradient": checked_filter_gradient(given["filter_gradient"]),
         "samples": checked_count("samples", given["samples"], least=1),
         "seed": checked_count("seed", given["seed"], least=0),
         "waivers": checked_waivers(given["waive"]),

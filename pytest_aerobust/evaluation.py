@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.arms import OnExamples, Retirement, RunningArm, unseen
 from pytest_aerobust.attacks.build import build_attack, check_bounds
 from pytest_aerobust.attacks.search import loss_gradients
@@ -23,10 +22,11 @@ from pytest_aerobust.catalogue import FILTER_THREATS, Threat
 from pytest_aerobust.checks import Strength, Waivers
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evidence.answers import ASKED, CHECKS, Answers, state
+from pytest_aerobust.evidence.answers import CHECKS, COUNT, Asked, state
 from pytest_aerobust.evidence.sanity import count_note, setting_notes
 from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.results import Evaluation, Evidence
+from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import digest, isolated
@@ -124,7 +124,7 @@ def measure(
 class _Run:
     def __init__(
         self,
-        bounds: Bounds,
+        bounds: Box,
         classes: tuple[Any, ...] | None,
         sides: Sides,
         measurement: Measurement,
@@ -134,25 +134,25 @@ class _Run:
     ) -> None:
         self._needed, self._started = need, started
         self._sides, self._measurement = sides, measurement
-        self._bounds, self._classes = bounds, classes
+        self._bounds, self._classes = bounds.to(sides.samples.inputs), classes
         self._search = build_attack(measurement.attack)
         self._doubts: tuple[str, ...] = ()
         self._findings: list[Evidence] = []
         self._digest = digest(sides.modules)
         _check_filter(measurement.threat, sides)
 
-        def arm(name: str, side: Classifier, samples: Samples, bounds: Bounds) -> RunningArm:
+        def arm(name: str, side: Classifier, samples: Samples, bounds: Box) -> RunningArm:
             check_bounds(measurement.attack, bounds)
             ball = Ball(measurement.attack.norm, measurement.eps, bounds)
             return RunningArm(name, side, samples, ball, on_examples)
 
-        self._unfiltered = arm("unfiltered", sides.unfiltered, sides.samples, bounds)
+        self._unfiltered = arm("unfiltered", sides.unfiltered, sides.samples, self._bounds)
         self._filtered = None
         if sides.pipeline is not None and self._behind:
-            seen, reach = behind_filter(sides.pipeline, sides.samples, bounds)
+            seen, reach = behind_filter(sides.pipeline, sides.samples, self._bounds)
             self._filtered = arm("filtered", sides.known, seen, reach)
         elif sides.pipeline is not None:
-            self._filtered = arm("filtered", sides.pipeline, sides.samples, bounds)
+            self._filtered = arm("filtered", sides.pipeline, sides.samples, self._bounds)
         self._table = self._aimed()
 
     @property
@@ -255,18 +255,18 @@ class _Run:
     def ask(self, remembered: Remembered) -> None:
         """Look at the answers themselves, once for each subject."""
         for arm in self._arms:
-            answers = self._answers(arm)
+            asked = self._asked(arm)
             for name, check in CHECKS.items():
                 if name not in dict(self._measurement.waivers):
                     key = (name, arm.name)
-                    found = remembered.get(key) or Evidence(name, arm.name, *check(answers))
+                    found = remembered.get(key) or Evidence(name, arm.name, *check(asked))
                     remembered[key] = found
                     self._findings.append(found)
 
-    def _answers(self, arm: RunningArm) -> Answers:
-        some = slice(ASKED)
+    def _asked(self, arm: RunningArm) -> Asked:
+        some = slice(COUNT)
         samples = arm.samples
-        return Answers(arm.side, samples.inputs[some], samples.labels[some], arm.logits[some])
+        return Asked(arm.side, samples.inputs[some], samples.labels[some], arm.logits[some])
 
     def weigh(self, remembered: Remembered) -> None:
         """What guards a pass, once the attack is over."""
@@ -278,8 +278,7 @@ class _Run:
         changed = digest(self._sides.modules) != self._digest
         if "state" not in dict(told.waivers):
             self._findings.extend(
-                Evidence("state", arm.name, *state(self._answers(arm), changed))
-                for arm in self._arms
+                Evidence("state", arm.name, *state(self._asked(arm), changed)) for arm in self._arms
             )
 
     def _inquiry(self, arm: RunningArm) -> Inquiry:
@@ -426,7 +425,8 @@ class _Run:
         return (
             *samples.notes,
             *self._sides.notes,
-            *setting_notes(name, pipeline.ball, samples.inputs[0].numel(), travel),
+            *dict.fromkeys(note for arm in self._arms for note in arm.side.notes),
+            *setting_notes(name, pipeline.ball, samples.inputs[0], travel),
             *([] if self._filtered is None else self._filtered.filter_notes(self._bounds)),
             *([_UNREACHABLE] if self._behind else []),
             *pipeline.target_notes(),

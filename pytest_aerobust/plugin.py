@@ -133,8 +133,9 @@ def _request_fixtures(metafunc: pytest.Metafunc, contracts: list[Contract]) -> N
 
 
 def _fixtures(contract: Contract) -> list[str]:
-    own = (contract.model, contract.data, contract.filter)
-    return [name for name in (*own, "aerobust_bounds", "aerobust_unfiltered_model") if name]
+    own = (contract.model, contract.data, contract.filter, contract.mutable)
+    named = [name for name in own if isinstance(name, str)]
+    return [*named, "aerobust_bounds", "aerobust_unfiltered_model"]
 
 
 @pytest.hookimpl(trylast=True)
@@ -295,12 +296,14 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
     saved = None
     if _replayer in config.stash:
         saved = config.stash[_replayer].saved(request.node.nodeid)
-        contract = replace(contract, bounds=saved.note.bounds)
+        contract = replace(contract, bounds=saved.note.bounds, mutable=saved.note.mutable)
+    mutable = contract.mutable
     parts = Parts(
         model=request.getfixturevalue(contract.model),
         data=saved.data if saved else request.getfixturevalue(contract.data),
         filter=contract.filter and request.getfixturevalue(contract.filter),
         bounds=contract.bounds or request.getfixturevalue("aerobust_bounds"),
+        mutable=request.getfixturevalue(mutable) if isinstance(mutable, str) else mutable,
         unfiltered_model=request.getfixturevalue("aerobust_unfiltered_model"),
     )
     return config.stash[_session].guard(contract, parts, request.node.nodeid)
@@ -353,6 +356,12 @@ def aerobust_unfiltered_model() -> Any:
 
 
 @pytest.fixture(scope="session")
-def aerobust_bounds() -> tuple[float, float]:
-    """Smallest and largest value of an input; (0, 1), unless overridden."""
+def aerobust_bounds() -> Any:
+    """Smallest and largest value of an input, or of each feature; (0, 1), unless overridden."""
     return (0.0, 1.0)
+
+
+@pytest.fixture(scope="session")
+def aerobust_mutable() -> Any:
+    """Which features an attacker may change, an array of booleans; all, unless overridden."""
+    return None

@@ -172,6 +172,7 @@ def replay(
             saved.data,
             filter,
             bounds=saved.note.bounds,
+            mutable=saved.note.mutable,
             mean=saved.note.mean if mean is None else checked_statistics("mean", mean),
             std=saved.note.std if std is None else checked_statistics("std", std, positive=True),
         )
@@ -201,7 +202,7 @@ def judge_again(subject: Subject, saved: Saved, device: str | None) -> ReplayedC
         adversarial = saved.adversarial.to(samples.inputs)
         clean = side(samples.inputs)
         _check_classes(clean, note)
-        ball = Ball(note.norm, note.eps, note.bounds)
+        ball = Ball(note.norm, note.eps, subject.bounds)
         valid = ball.holds(samples.inputs, adversarial)
         found = verify(side, samples.inputs, adversarial, samples.labels, None, ball)
         columns = (

@@ -18,10 +18,12 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from pytest_aerobust.arguments import (
-    Bounds,
+    FeatureBounds,
+    Mask,
     Statistics,
-    checked_bounds,
     checked_eps,
+    checked_feature_bounds,
+    checked_mask,
     checked_statistics,
 )
 from pytest_aerobust.catalogue import NORMS, THREATS, Norm
@@ -78,7 +80,8 @@ class Note:
         seed: Seed of everything random.
         arguments: What the attack was told, as text.
         arm: ``filtered`` or ``unfiltered``: what was judged.
-        bounds: Smallest and largest value of an input.
+        bounds: Smallest and largest value of an input, or of each of its features.
+        mutable: Which features may change; None where all may.
         mean: Subtracted in front of the model; None where nothing is.
         std: Divides what is left.
         classes: Name of each class from 0.
@@ -98,7 +101,8 @@ class Note:
     seed: int
     arguments: Mapping[str, str]
     arm: str
-    bounds: Bounds
+    bounds: FeatureBounds
+    mutable: Mask | None
     mean: Statistics | None
     std: Statistics | None
     classes: tuple[str, ...]
@@ -270,7 +274,8 @@ def _note(plain: Any) -> Note:
         "threat": _one_of("threat", given["threat"], THREATS),
         "arm": _one_of("arm", given["arm"], ("filtered", "unfiltered")),
         "eps": checked_eps(given["eps"]),
-        "bounds": checked_bounds(given["bounds"]),
+        "bounds": checked_feature_bounds(given["bounds"]),
+        "mutable": checked_mask(given["mutable"]),
         "mean": checked_statistics("mean", given["mean"]),
         "std": checked_statistics("std", given["std"], positive=True),
         "classes": tuple(map(str, given["classes"])),

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from pytest_aerobust.arguments import (
-    Bounds,
-    checked_bounds,
+    FilterGradient,
     checked_count,
     checked_eps,
+    checked_feature_bounds,
+    checked_filter_gradient,
+    checked_mask,
     checked_statistics,
     checked_threat,
 )
@@ -55,6 +57,7 @@ class Parts:
     filter: Any
     bounds: Any
     unfiltered_model: Any
+    mutable: Any = None
 
 
 @dataclass(frozen=True)
@@ -183,10 +186,12 @@ class Session:
             parts.model,
             self._samples(parts.data),
             parts.filter,
-            bounds=contract.bounds or checked_bounds(parts.bounds),
+            bounds=contract.bounds or checked_feature_bounds(parts.bounds),
+            mutable=checked_mask(parts.mutable),
             unfiltered_model=parts.unfiltered_model,
             mean=contract.mean,
             std=contract.std,
+            filter_gradient=contract.filter_gradient,
             samples=costs.samples,
             seed=costs.seed or 0,
         )
@@ -194,6 +199,11 @@ class Session:
             raise ContractError(
                 "min_gain compares with and without the filter, but the fixture "
                 f"{contract.filter} gives None"
+            )
+        if subject.filter is None and contract.filter_gradient is not None:
+            raise ContractError(
+                f"filter_gradient={contract.filter_gradient!r} says how gradients pass the filter, "
+                f"but the fixture {contract.filter} gives None"
             )
         return Robustness(
             contract, subject, self.settings, test, self._remembered(contract, parts, subject)
@@ -204,7 +214,8 @@ class Session:
         costs = self.settings.costs(contract)
         key = (
             *(id(part) for part in (parts.model, parts.filter, parts.unfiltered_model, parts.data)),
-            *(subject.bounds, contract.mean, contract.std, costs, digest(subject.modules)),
+            *(subject.bounds.arguments, contract.mean, contract.std, costs),
+            *(contract.filter_gradient, digest(subject.modules)),
         )
         # The objects are kept beside what is known of them: an id is unique only while they live.
         return self._known.setdefault(key, (parts, {}))[1]
@@ -391,9 +402,11 @@ def evaluate(
     threat: Threat | None = None,
     target: int | Mapping[int, int] | Rule | None = None,
     unfiltered_model: Any = None,
-    bounds: Bounds = (0.0, 1.0),
+    bounds: Any = (0.0, 1.0),
+    mutable: Any = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
+    filter_gradient: FilterGradient | None = None,
     steps: int | None = None,
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
@@ -417,9 +430,14 @@ def evaluate(
         target: What the attacker wants: a class, a mapping class to class, ``"natural"`` or
             ``"non-natural"``, as in :func:`robust`; untargeted by default.
         unfiltered_model: A model of its own for the arm without the filter.
-        bounds: Smallest and largest value of an input.
+        bounds: Smallest and largest value of an input; either may be an array of one number a
+            feature, or of any shape that broadcasts to a sample's, such as ``(C, 1, 1)``.
+        mutable: Which features may change, an array of booleans that broadcasts to a sample's
+            shape; all by default.
         mean: Subtracted in front of the models, one number or one a channel.
         std: Divides what is left, likewise.
+        filter_gradient: How gradients pass the filter, ``"exact"`` or ``"identity"``, as in
+            :func:`robust`; decided by the filter's own gradient by default.
         steps: Steps of the attack, where it has steps.
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many, stratified by label; all by default.
@@ -441,17 +459,25 @@ def evaluate(
     settled = checked_threat(threat) or choice.spec.threats[0]
     wanted = checked_target(target)
     drawn = checked_count("seed", seed, least=0) or 0
+    passing = checked_filter_gradient(filter_gradient)
     Contract(
-        choice, checked_eps(eps), settled, wanted, filter=None if filter is None else "filter"
+        choice,
+        checked_eps(eps),
+        settled,
+        wanted,
+        filter=None if filter is None else "filter",
+        filter_gradient=passing,
     ).check()
     subject = build_subject(
         model,
         read_samples(data),
         filter,
-        bounds=checked_bounds(bounds),
+        bounds=checked_feature_bounds(bounds),
+        mutable=checked_mask(mutable),
         unfiltered_model=unfiltered_model,
         mean=checked_statistics("mean", mean),
         std=checked_statistics("std", std, positive=True),
+        filter_gradient=passing,
         samples=checked_count("samples", samples, least=1),
         seed=drawn,
     )

@@ -196,6 +196,7 @@ def _note(
     names: tuple[str, ...],
     rows: list[tuple[int, int, int, int, float]],
 ) -> Note:
+    bounds, mutable = ball.bounds.arguments
     return Note(
         test=test,
         headline=headline(verdict, evaluation),
@@ -209,7 +210,8 @@ def _note(
         seed=evaluation.seed,
         arguments=dict(evaluation.arguments),
         arm="unfiltered" if evaluation.filtered is None else "filtered",
-        bounds=ball.bounds,
+        bounds=bounds,
+        mutable=mutable,
         mean=contract.mean,
         std=contract.std,
         classes=names,

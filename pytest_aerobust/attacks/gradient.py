@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pytest_aerobust.attacks.search import Problem, Watcher, directed, public_settings
+from pytest_aerobust.subjects.box import Box
 
 
 class RetiringDescent(BaseGradientDescent):
@@ -55,7 +56,6 @@ class RetiringDescent(BaseGradientDescent):
         The watcher sees every iterate but an unmoved start, the last one included.
         """
         inputs, ascending, classes = _goal(problem)
-        low, high = problem.bounds
         start = self._start(problem)
         ends = start.clone()
         rows = torch.arange(len(inputs), device=inputs.device)
@@ -81,7 +81,8 @@ class RetiringDescent(BaseGradientDescent):
                 gradients.nan_to_num(0.0, 0.0, 0.0), None if memory is None else memory[kept]
             )
             moved = iterates.detach()[kept] + ascending * (stepsize * directions)
-            iterates = self._projected(moved, inputs[rows], problem.eps).clamp(low, high)
+            inside = self._projected(moved, inputs[rows], problem.eps)
+            iterates = inside.clamp(*problem.box(rows))
         return [ends]
 
     def direction(self, gradients: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -101,13 +102,15 @@ class RetiringDescent(BaseGradientDescent):
     def _start(self, problem: Problem) -> Tensor:
         if not self.random_start:
             return problem.inputs
-        flat = problem.inputs.flatten(1)
+        flat, free = problem.inputs.flatten(1), problem.bounds.mask(problem.inputs[0])
         draws = (
-            self.unit_noise(_generator(problem.seed, int(sample)), flat.shape[1])
+            self.unit_noise(_generator(problem.seed, int(sample)), int(free.sum()))
             for sample in problem.samples
         )
-        noise = torch.as_tensor(np.stack(list(draws)), dtype=flat.dtype, device=flat.device)
-        return (flat + problem.eps * noise).reshape_as(problem.inputs).clamp(*problem.bounds)
+        noise = torch.zeros_like(flat)
+        noise[:, free] = torch.as_tensor(np.stack(list(draws)), dtype=flat.dtype).to(flat.device)
+        low, high = problem.bounds.around(problem.inputs)
+        return (flat + problem.eps * noise).reshape_as(problem.inputs).clamp(low, high)
 
     def unit_noise(self, generator: np.random.Generator, size: int) -> np.ndarray:
         """One uniform draw from the unit ball of the norm, ``(size,)``."""
@@ -292,7 +295,7 @@ def _foolbox_problem(
         labels=labels,
         targets=targets,
         eps=epsilon,
-        bounds=tuple(model.bounds),
+        bounds=Box.of(tuple(model.bounds)),
         places=np.arange(len(inputs)),
         samples=np.arange(len(inputs)),
         # As Foolbox's own attacks, from torch's global generator.

@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.attacks.losses import margins
+from pytest_aerobust.subjects.box import Box
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Problem:
         labels: ``(n,)``, the true classes.
         targets: The class that the attacker wants of each sample ``(n,)``, or None.
         eps: Radius of the ball.
-        bounds: Smallest and largest value of an input.
+        bounds: Where each feature of an input may be, and which may change.
         places: Place of each sample among all that are measured.
         samples: Number of each sample in the user's data; random starts are keyed by it, so
             that neither chunk size, nor company, nor a subset changes what a sample draws.
@@ -36,10 +36,20 @@ class Problem:
     labels: Tensor
     targets: Tensor | None
     eps: float
-    bounds: Bounds
+    bounds: Box
     places: np.ndarray
     samples: np.ndarray
     seed: int
+
+    def box(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest values that the attacker may give to the inputs of `rows`.
+
+        Both broadcast against ``(len(rows), ...)``; for a feature that may not change they are
+        the input's own value.
+        """
+        # Rows differ in what is frozen alone: nothing is gathered where nothing is.
+        frozen = self.bounds.mutable is not None
+        return self.bounds.around(self.inputs[rows] if frozen else self.inputs[:0])
 
 
 class Watcher(Protocol):

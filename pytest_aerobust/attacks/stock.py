@@ -68,7 +68,9 @@ class StockAttack:
             watcher.saw_gradients(rows, loss_gradients(problem))
         numbers = problem.places // self.block
         found = [self._block(problem, numbers == number) for number in np.unique(numbers)]
+        # Foolbox was told the hull of the bounds: what is narrower is put right here.
         raw = torch.cat(found)
+        raw = raw if problem.bounds.plain else raw.clamp(*problem.bounds.around(problem.inputs))
         clipped = _into_ball(raw, problem, self._norm)
         left = rows[~watcher.retired(rows, raw, None)]
         watcher.retired(left, clipped[left], None)
@@ -119,7 +121,7 @@ class StockAttack:
 
     def _run(self, problem: Problem) -> Tensor:
         # Foolbox asserts bounds exactly, so they must be numbers that the inputs can take.
-        low, high = problem.inputs.new_tensor(problem.bounds).tolist()
+        low, high = problem.inputs.new_tensor(problem.bounds.hull).tolist()
         model = PyTorchModel(
             _Asked(problem).eval(), bounds=(low, high), device=problem.inputs.device
         )
@@ -156,8 +158,13 @@ class _Asked(nn.Module):
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self._ask = problem.ask
+        self._originals, self._mutable = problem.inputs, problem.bounds.mutable
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if self._mutable is not None and len(inputs) == len(self._originals):
+            # Foolbox asks about its batch in its order. What may not change is as it was, so
+            # that no answer and no gradient comes from there.
+            inputs = torch.where(self._mutable, inputs, self._originals)
         return self._ask(inputs)
 
 
@@ -172,7 +179,8 @@ def _into_ball(candidates: Tensor, problem: Problem, norm: Norm) -> Tensor:
         order = {"l2": 2.0, "l1": 1.0}[norm]
         norms = perturbation.norm(p=order, dim=1, keepdim=True).clamp_min(1e-12)
         pulled = perturbation * (problem.eps / norms).clamp_max(1.0)
-    return (problem.inputs.flatten(1) + pulled).reshape_as(candidates).clamp(*problem.bounds)
+    low, high = problem.bounds.around(problem.inputs)
+    return (problem.inputs.flatten(1) + pulled).reshape_as(candidates).clamp(low, high)
 
 
 def _block_seed(seed: int, block: int) -> int:

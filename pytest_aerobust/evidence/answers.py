@@ -14,14 +14,14 @@ from pytest_aerobust.results import Weight
 from pytest_aerobust.subjects.pipeline import Classifier
 
 # Samples that are asked about.
-ASKED = 32
+COUNT = 32
 _TIMES = 5
 # Logits of unit length that differ by more than this are other answers (AutoAttack's check).
 _SAME = 1e-4
 
 
 @dataclass(frozen=True)
-class Answers:
+class Asked:
     """A side and a few samples that it is asked about.
 
     Attributes:
@@ -41,15 +41,15 @@ class Answers:
             return self.side(self.inputs[rows])
 
 
-def determinism(answers: Answers) -> tuple[Weight, str]:
+def determinism(asked: Asked) -> tuple[Weight, str]:
     """``determinism``: the same batch asked five times.
 
     Void where the counts of right answers differ, or logits of unit length by more than 1e-4
     (the checks of AutoAttack, Croce & Hein 2020). Costs five forward passes of 32 samples.
     """
-    everyone = torch.arange(len(answers.inputs), device=answers.inputs.device)
-    said = [answers.ask(everyone) for _ in range(_TIMES)]
-    rights = [int(correct(logits, answers.labels).sum()) for logits in said]
+    everyone = torch.arange(len(asked.inputs), device=asked.inputs.device)
+    said = [asked.ask(everyone) for _ in range(_TIMES)]
+    rights = [int(correct(logits, asked.labels).sum()) for logits in said]
     apart = max(_apart(said[0], logits) for logits in said[1:])
     if len(set(rights)) == 1 and apart <= _SAME:
         return "sound", f"the same {len(everyone)} inputs were answered alike {_TIMES} times"
@@ -62,20 +62,18 @@ def determinism(answers: Answers) -> tuple[Weight, str]:
     )
 
 
-def batch_independence(answers: Answers) -> tuple[Weight, str]:
+def batch_independence(asked: Asked) -> tuple[Weight, str]:
     """``batch independence``: the same samples in other company and another order.
 
     Void where logits of unit length differ by more than 1e-4, a hundred times what rounding in
     float32 does. Costs three forward passes of 32 samples. (Batch statistics in the forward pass
     make the accuracy depend on who is attacked together.)
     """
-    everyone = torch.arange(len(answers.inputs), device=answers.inputs.device)
+    everyone = torch.arange(len(asked.inputs), device=asked.inputs.device)
     cut = -(-2 * len(everyone) // 3)
-    whole = answers.ask(everyone)
-    parted = torch.cat(
-        [answers.ask(part) for part in (everyone[:cut], everyone[cut:]) if len(part)]
-    )
-    turned = answers.ask(everyone.flip(0)).flip(0)
+    whole = asked.ask(everyone)
+    parted = torch.cat([asked.ask(part) for part in (everyone[:cut], everyone[cut:]) if len(part)])
+    turned = asked.ask(everyone.flip(0)).flip(0)
     apart = max(_apart(whole, parted), _apart(whole, turned))
     if apart <= _SAME:
         return "sound", f"{len(everyone)} inputs were answered alike in other batches"
@@ -87,18 +85,18 @@ def batch_independence(answers: Answers) -> tuple[Weight, str]:
     )
 
 
-def state(answers: Answers, changed: bool) -> tuple[Weight, str]:
+def state(asked: Asked, changed: bool) -> tuple[Weight, str]:
     """``state``: weights, buffers and clean answers, before the run and after it.
 
     Args:
-        answers: With the logits of the clean pass.
+        asked: With the logits of the clean pass.
         changed: Whether a weight or a buffer is another than before the run.
 
     Void where any of them changed. Costs a forward pass of 32 samples and two sums over the
     weights. (A model that adapts while it is attacked is judged by other weights at the end.)
     """
-    everyone = torch.arange(len(answers.inputs), device=answers.inputs.device)
-    apart = _apart(answers.logits, answers.ask(everyone))
+    everyone = torch.arange(len(asked.inputs), device=asked.inputs.device)
+    apart = _apart(asked.logits, asked.ask(everyone))
     if not changed and apart <= _SAME:
         return "sound", f"weights and {len(everyone)} clean answers are those of the start"
     what = "its weights or buffers" if changed else "its answers to the same clean inputs"
@@ -108,7 +106,7 @@ def state(answers: Answers, changed: bool) -> tuple[Weight, str]:
     )
 
 
-CHECKS: dict[str, Callable[[Answers], tuple[Weight, str]]] = {
+CHECKS: dict[str, Callable[[Asked], tuple[Weight, str]]] = {
     "determinism": determinism,
     "batch independence": batch_independence,
 }

@@ -1,13 +1,13 @@
 """What guards a pass: findings about the run, and notes on settings that prove little."""
 
 from fractions import Fraction
-from math import sqrt
 
+import torch
 from torch import Tensor
 
 from pytest_aerobust.contract import Floors
 from pytest_aerobust.errors import DataError, ModelError
-from pytest_aerobust.evidence.verification import Ball
+from pytest_aerobust.evidence.verification import ORDERS, Ball
 from pytest_aerobust.results import Arm, Evidence
 from pytest_aerobust.subjects.data import Samples
 
@@ -74,17 +74,18 @@ def target_evidence(
     return [Evidence("targets", arm, "void", text)]
 
 
-def setting_notes(attack: str, ball: Ball, size: int, travel: float | None) -> tuple[str, ...]:
+def setting_notes(attack: str, ball: Ball, sample: Tensor, travel: float | None) -> tuple[str, ...]:
     """What a reader should know about a budget and the strength of an attack.
 
     Args:
         attack: Its name.
         ball: Norm, budget and bounds.
-        size: Numbers in one input.
+        sample: One input.
         travel: How far all steps move, in multiples of eps; None where unknown.
     """
-    eps, span = ball.eps, ball.bounds[1] - ball.bounds[0]
-    diameter = {"linf": span, "l2": span * sqrt(size), "l1": span * size, "l0": size}[ball.norm]
+    eps, spans = ball.eps, ball.bounds.spans(sample).double()
+    diameter = torch.linalg.vector_norm(spans, ord=ORDERS[ball.norm]).item()
+    span = spans[spans > 0].min().item()
     notes = []
     if eps == 0:
         notes.append("eps=0 leaves the attacker nothing: the accuracies are the clean ones")

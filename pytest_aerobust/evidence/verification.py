@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.catalogue import Norm
+from pytest_aerobust.subjects.box import Box
+
+ORDERS = {"linf": torch.inf, "l2": 2, "l1": 1, "l0": 0}
 
 
 @dataclass(frozen=True)
@@ -19,37 +20,49 @@ class Ball:
     Attributes:
         norm: Norm of the distance.
         eps: Radius, in the units of the data.
-        bounds: Smallest and largest value of an input.
+        bounds: Where each feature of an input may be, and which may change.
     """
 
     norm: Norm
     eps: float
-    bounds: Bounds
+    bounds: Box
 
-    def tolerance(self, size: int) -> float:
-        """Rounding that a genuine example may show, for inputs of `size` numbers.
+    def holds(self, originals: Tensor, candidates: Tensor) -> Tensor:
+        """Which candidates ``(n, ...)`` are finite, inside the bounds and inside the ball.
+
+        A feature that may not change has to be exactly as it was.
+        """
+        low, high = self.bounds.around(originals)
+        possible = candidates.isfinite() & (candidates >= low) & (candidates <= high)
+        return possible.flatten(1).all(dim=1) & self._near(originals, candidates)
+
+    def _near(self, originals: Tensor, candidates: Tensor) -> Tensor:
+        """Which are within eps, but for the rounding that a genuine example may show.
 
         A millionth of eps, and four units in the last place of the largest bound in float32,
         for each coordinate: a stricter test rejects genuine examples of small budgets.
         """
-        largest = max(abs(bound) for bound in self.bounds)
-        single = self.eps * 1e-6 + 4 * float(np.spacing(np.float32(largest)))
-        return single * {"linf": 1.0, "l2": sqrt(size), "l1": float(size), "l0": 0.0}[self.norm]
-
-    def holds(self, originals: Tensor, candidates: Tensor) -> Tensor:
-        """Which candidates ``(n, ...)`` are finite, inside the bounds and inside the ball."""
-        low, high = self.bounds
-        flat = candidates.flatten(1)
-        possible = (flat.isfinite() & (flat >= low) & (flat <= high)).all(dim=1)
-        slack = self.tolerance(flat.shape[1])
-        return possible & (self.distances(originals, candidates) <= self.eps + slack)
+        difference = (candidates.double() - originals.double()).flatten(1)
+        slack = (self.eps * 1e-6 + 4 * _spacing(self.bounds)).to(difference.device)
+        slack = slack.broadcast_to(originals.shape[1:]).flatten()
+        if self.norm == "linf":
+            return (difference.abs() <= self.eps + slack).all(dim=1)
+        order = ORDERS[self.norm]
+        allowed = 0.0 if self.norm == "l0" else torch.linalg.vector_norm(slack, ord=order).item()
+        near: Tensor = torch.linalg.vector_norm(difference, ord=order, dim=1) <= self.eps + allowed
+        return near
 
     def distances(self, originals: Tensor, candidates: Tensor) -> Tensor:
         """How far each candidate ``(n, ...)`` lies from its original, in float64 ``(n,)``."""
-        order = {"linf": torch.inf, "l2": 2, "l1": 1, "l0": 0}[self.norm]
         difference = candidates.flatten(1).double() - originals.flatten(1).double()
-        distances: Tensor = torch.linalg.vector_norm(difference, ord=order, dim=1)
+        distances: Tensor = torch.linalg.vector_norm(difference, ord=ORDERS[self.norm], dim=1)
         return distances
+
+
+def _spacing(bounds: Box) -> Tensor:
+    """One unit in the last place of each feature's largest bound in float32."""
+    largest = torch.maximum(bounds.low.abs(), bounds.high.abs()).cpu().float().numpy()
+    return torch.from_numpy(np.asarray(np.spacing(largest), np.float64))
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:

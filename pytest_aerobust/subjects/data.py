@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pytest_aerobust.arguments import Bounds
+from pytest_aerobust.arguments import FeatureBounds
 from pytest_aerobust.errors import DataError
+from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.state import isolated
 
 # Samples of a clean pass.
@@ -134,25 +135,26 @@ def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
 
 
 def check_samples(
-    data: tuple[Any, ...], bounds: Bounds, classes: tuple[Any, ...] | None = None
+    data: tuple[Any, ...], bounds: FeatureBounds, classes: tuple[Any, ...] | None = None
 ) -> Samples:
     """Inputs and labels as tensors that an evaluation can trust.
 
     Args:
         data: Inputs ``(N, ...)`` and labels ``(N,)`` or one-hot ``(N, K)``, tensors, arrays or
             lists; :class:`Pairs` or a plain pair.
-        bounds: Smallest and largest value of an input.
+        bounds: Smallest and largest value of an input, or of each of its features.
         classes: The model's own names of its classes, numbers or strings: labels are looked up
             among them. None where they are 0 to K-1 anyway.
 
     Raises:
         DataError: With what came, what was expected and the next step.
+        ContractError: Bounds that don't fit the shape of the inputs.
     """
     pairs = Pairs(*data)
     named = pairs.labels if classes is None else _places(pairs.labels, classes)
     labels = _checked_labels(named)
     inputs = _checked_inputs(pairs.inputs, len(labels))
-    inputs, notes = _within(inputs, bounds)
+    inputs, notes = _within(inputs, Box.of(bounds, shape=tuple(inputs.shape[1:])))
     notes += _mapping_note(classes)
     return Samples(inputs, labels, torch.arange(len(labels)), (*pairs.notes, *notes))
 
@@ -202,25 +204,38 @@ def _checked_inputs(value: Any, labels: int) -> Tensor:
     return inputs
 
 
-def _within(inputs: Tensor, bounds: Bounds) -> tuple[Tensor, list[str]]:
-    low, high = bounds
-    smallest, largest = inputs.min().item(), inputs.max().item()
-    slack = _ROUNDING * (high - low)
-    if smallest < low - slack or largest > high + slack:
+def _within(inputs: Tensor, box: Box) -> tuple[Tensor, list[str]]:
+    low, high = (end.to(inputs.device) for end in (box.low, box.high))
+    values = inputs.flatten() if box.uniform else inputs
+    smallest, largest = values.amin(dim=0).double(), values.amax(dim=0).double()
+    span, slack = high - low, _ROUNDING * (high - low)
+    outside = (smallest < low - slack) | (largest > high + slack)
+    if outside.any():
         raise DataError(
-            f"inputs span [{smallest:g}, {largest:g}], bounds are ({low:g}, {high:g}): scale the "
+            f"inputs{_extremes(smallest, largest, low, high, outside)}: scale the "
             "inputs, or state their bounds with the fixture aerobust_bounds or bounds="
         )
     notes = []
-    if smallest < low or largest > high:
-        inputs = inputs.clamp(low, high)
-        notes.append(f"inputs left the bounds ({low:g}, {high:g}) by rounding and were clipped")
-    if largest - smallest < _NARROW * (high - low):
+    if ((smallest < low) | (largest > high)).any():
+        inputs = inputs.clamp(*box.around(inputs))
+        notes.append(f"inputs left the bounds {box} by rounding and were clipped")
+    if (largest - smallest < _NARROW * span)[span > 0].all():
+        where = f"[{smallest.min():g}, {largest.max():g}] of" if box.uniform else "a part of"
         notes.append(
-            f"inputs span only [{smallest:g}, {largest:g}] of the bounds ({low:g}, {high:g}): "
-            "are the bounds in the units of the data?"
+            f"inputs span only {where} the bounds {box}: are the bounds in the units of the data?"
         )
     return inputs, notes
+
+
+def _extremes(smallest: Tensor, largest: Tensor, low: Tensor, high: Tensor, outside: Tensor) -> str:
+    """What the inputs span and what they may; of many features, of the first that is wrong."""
+    where = ""
+    if outside.ndim:
+        place = tuple(outside.nonzero()[0].tolist())
+        low, high = (end.broadcast_to(outside.shape)[place] for end in (low, high))
+        smallest, largest = smallest[place], largest[place]
+        where = f" of {int(outside.sum())} features leave their bounds: feature {place}'s"
+    return f"{where} span [{smallest:g}, {largest:g}], bounds are ({low:g}, {high:g})"
 
 
 def _checked_labels(value: Any) -> Tensor:

@@ -6,6 +6,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -31,18 +32,55 @@ class FoolboxFront(nn.Module):
 
 
 class CallableFront(nn.Module):
-    """A function from inputs to inputs behind the face of a module."""
+    """A function from inputs to inputs behind the face of a module.
 
-    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+    It may work on NumPy arrays: its first answer shows whether it takes tensors, and whether it
+    gives them.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
         super().__init__()
         self.training = False
         self._function = function
+        self._takes_arrays: bool | None = None
+        self.notes: tuple[str, ...] = ()
         # A method or a lambda around a module: eval mode must reach that module.
         self.networks = nn.ModuleList(_modules_behind(function))
         self.networks.training = False
 
     def forward(self, inputs: Tensor) -> Any:
-        return self._function(inputs)
+        if self._takes_arrays is None:
+            answer = self._first(inputs)
+        else:
+            answer = self._function(_array(inputs) if self._takes_arrays else inputs)
+        return self._tensor(answer, inputs) if isinstance(answer, np.ndarray) else answer
+
+    def _first(self, inputs: Tensor) -> Any:
+        """Ask with a tensor; where that fails, with an array."""
+        try:
+            answer = self._function(inputs.clone())
+            self._takes_arrays = False
+        except Exception:
+            try:
+                answer = self._function(_array(inputs))
+            except Exception:
+                answer = None
+            if not isinstance(answer, np.ndarray):
+                raise
+            self._takes_arrays = True
+        return answer
+
+    def _tensor(self, answer: np.ndarray, inputs: Tensor) -> Tensor:
+        self.notes = (
+            f"the filter answers with NumPy arrays of {answer.dtype}: taken as tensors of "
+            f"{inputs.dtype}, outside autograd",
+        )
+        return torch.from_numpy(np.array(answer)).to(inputs)
+
+
+def _array(inputs: Tensor) -> np.ndarray:
+    """A copy: whoever gets it may write into it."""
+    return inputs.detach().cpu().numpy().copy()
 
 
 def model_module(model: Any, bounds: Bounds, name: str = "model") -> nn.Module:

@@ -1,12 +1,18 @@
 """What is attacked and judged: a filter, a normalising front and a model in a row."""
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
 
-from pytest_aerobust.arguments import Statistics
+from pytest_aerobust.arguments import FilterGradient, Statistics
 from pytest_aerobust.errors import AerobustError, AttackError, FilterError, ModelError
+from pytest_aerobust.subjects.answers import Answers
+from pytest_aerobust.subjects.state import generators
+from pytest_aerobust.subjects.substitutes import Fault, as_identity, filter_fault
+
+# Clean samples that show whether a filter has a gradient.
+_PROBES = 16
 
 
 class Normalise(nn.Module):
@@ -43,17 +49,33 @@ class Classifier:
 
     Args:
         name: What errors call it: ``model`` or ``pipeline``.
-        model: From inputs ``(N, ...)`` to logits ``(N, K)``.
+        model: From inputs ``(N, ...)`` to logits ``(N, K)``, or what `answers` makes logits of.
         front: Normalisation in front of the model.
         filter: In front of both; None for the bare model.
+        answers: How the model's answers are read, shared by all sides of one model.
+        passing: How gradients pass the filter; None lets the filter's own gradient decide.
     """
 
     def __init__(
-        self, name: str, model: nn.Module, front: nn.Module | None, filter: nn.Module | None
+        self,
+        name: str,
+        model: nn.Module,
+        front: nn.Module | None,
+        filter: nn.Module | None,
+        answers: Answers | None = None,
+        passing: FilterGradient | None = None,
     ) -> None:
         self.name = name
-        self._filter = filter
+        self._filter, self._passing = filter, passing
         self._layers = [layer for layer in (front, model) if layer is not None]
+        self._answers = Answers() if answers is None else answers
+        self._probes: Tensor | None = None
+        self._notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of how it was asked and its answers were read."""
+        return (*getattr(self._filter, "notes", ()), *self._notes, *self._answers.notes)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits ``(N, K)`` of inputs ``(N, ...)``.
@@ -70,8 +92,14 @@ class Classifier:
         Raises:
             ModelError, FilterError: As for a call.
         """
+        if self._probes is None:
+            self._probes = inputs[:_PROBES].detach().clone()
         seen = self.filtered(inputs)
         return seen, self._logits(seen, "clean", inputs)
+
+    def settled(self, logits: Tensor) -> Tensor:
+        """The logits of the whole clean pass, once it is known what the model's answers are."""
+        return self._answers.settled(logits)
 
     def filtered(self, inputs: Tensor) -> Tensor:
         """What the filter makes of inputs; a copy of the inputs where there is none.
@@ -81,7 +109,14 @@ class Classifier:
         inputs = inputs.clone()
         if self._filter is None:
             return inputs
-        outputs = _asked("filter", FilterError, self._filter, inputs)
+        if inputs.requires_grad and self._passes() == "identity":
+            with torch.no_grad():
+                outputs = self._through_filter(inputs.detach())
+            return as_identity(inputs, outputs)
+        return self._through_filter(inputs)
+
+    def _through_filter(self, inputs: Tensor) -> Tensor:
+        outputs = _asked("filter", FilterError, cast("nn.Module", self._filter), inputs)
         if not isinstance(outputs, Tensor):
             raise FilterError(
                 f"filter answers with a {type(outputs).__name__}: expected a tensor of shape "
@@ -94,14 +129,40 @@ class Classifier:
             )
         return outputs
 
+    def _passes(self) -> FilterGradient:
+        """How gradients pass the filter; looked up on clean samples when it first matters."""
+        if self._passing != "identity" and self._probes is not None:
+            probes, self._probes = self._probes, None
+            with generators(0):
+                fault = filter_fault(self._through_filter, self._behind, self.gradient, probes)
+            if fault is not None:
+                self._substitute(fault)
+        return self._passing or "exact"
+
+    def _substitute(self, fault: Fault) -> None:
+        """Take the identity's gradient for the filter's, unless the exact one was asked for."""
+        if self._passing is None:
+            self._passing = "identity"
+            self._notes = (
+                f"{fault.value}: gradients pass it as if it were the identity "
+                "(filter_gradient='identity', BPDA)",
+            )
+        elif fault is Fault.NONE:
+            raise FilterError(
+                f"{fault.value} (detach, no_grad or NumPy inside?), but filter_gradient='exact' "
+                "asks for its own gradient: state filter_gradient='identity', or leave it out"
+            )
+
+    def _behind(self, seen: Tensor) -> Tensor:
+        return self._logits(seen, "clean", seen)
+
     def _logits(self, seen: Tensor, kind: str, inputs: Tensor) -> Tensor:
         outputs: Any = seen
         for layer in self._layers:
             outputs = _asked("model", ModelError, layer, outputs)
-        _check_logits(outputs, len(seen))
-        if not outputs.isfinite().all():
-            self._blame(outputs, seen, kind, inputs)
-        logits: Tensor = outputs
+        logits = self._answers.read(outputs, len(seen))
+        if not logits.isfinite().all():
+            self._blame(logits, seen, kind, inputs)
         return logits
 
     def _blame(self, outputs: Tensor, seen: Tensor, kind: str, inputs: Tensor) -> NoReturn:
@@ -155,11 +216,18 @@ def _asked(name: str, error: type[AerobustError], layer: nn.Module, inputs: Any)
     except Exception as cause:
         raise error(
             f"{name} raised {type(cause).__name__} on inputs of shape {tuple(inputs.shape)} "
-            f"{inputs.dtype}: {cause}{_hint(inputs)}"
+            f"{inputs.dtype}: {cause}{_hint(name, layer, inputs)}"
         ) from cause
 
 
-def _hint(inputs: Tensor) -> str:
+def _hint(name: str, layer: nn.Module, inputs: Tensor) -> str:
+    weights = (*layer.parameters(), *layer.buffers())
+    precisions = {weight.dtype for weight in weights if weight.is_floating_point()}
+    if precisions and inputs.dtype not in precisions:
+        return (
+            f"\n  The {name} computes in {precisions.pop()}, the run in {inputs.dtype}, the "
+            f"precision of the model: convert the {name}, {name}.to({inputs.dtype})."
+        )
     if inputs.requires_grad:
         return (
             "\n  It answered the clean inputs; what differs now is that gradients are recorded, "
@@ -170,34 +238,3 @@ def _hint(inputs: Tensor) -> str:
     if looks_nhwc:
         return "\n  The inputs look like (N, H, W, C): permute them to (N, C, H, W)."
     return "\n  Expected the shape that the model was trained on, images as (N, C, H, W)."
-
-
-def _check_logits(outputs: Any, samples: int) -> None:
-    if not isinstance(outputs, Tensor):
-        raise ModelError(
-            f"model answers with a {type(outputs).__name__}: expected logits of shape (N, K). "
-            f"Wrap it in a module whose forward returns {_selection(outputs)}"
-        )
-    shape = tuple(outputs.shape)
-    if outputs.ndim == 1 or (outputs.ndim == 2 and shape[1] == 1):
-        raise ModelError(
-            f"model answers with shape {shape}: expected (N, K) with K of at least 2. Is it "
-            "binary? Give it two logits, torch.stack([-z, z], dim=1)"
-        )
-    if outputs.ndim != 2 or shape[0] != samples:
-        raise ModelError(
-            f"model answers with shape {shape}: expected ({samples}, K), one logit a class"
-        )
-    if outputs.dtype not in (torch.float32, torch.float64):
-        raise ModelError(
-            f"model answers in {outputs.dtype}: expected float32 or float64 logits. Decisions "
-            "carry no gradient, and in half precision lost margins become ties"
-        )
-
-
-def _selection(outputs: Any) -> str:
-    if isinstance(outputs, tuple | list):
-        return f"the logits among its {len(outputs)} entries, such as outputs[0]"
-    if hasattr(outputs, "logits") or (isinstance(outputs, dict) and "logits" in outputs):
-        return "outputs['logits']" if isinstance(outputs, dict) else "outputs.logits"
-    return "the tensor of logits alone"

@@ -94,15 +94,21 @@ def isolated(seed: int) -> Iterator[None]:
     ``autocast`` is lifted: attacks need gradients, verification full precision, and a verdict
     must not depend on where it was asked for.
     """
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count()))
     with (
-        torch.random.fork_rng(devices=devices),
+        generators(seed),
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),
         torch.autocast("cuda", enabled=False),
     ):
+        yield
+
+
+@contextmanager
+def generators(seed: int) -> Iterator[None]:
+    """The global generators seeded; afterwards as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         try:
             seed_globals(seed)
             yield

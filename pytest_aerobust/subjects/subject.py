@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_aerobust.arguments import Bounds, Statistics
+from pytest_aerobust.arguments import FeatureBounds, FilterGradient, Mask, Statistics, hull
 from pytest_aerobust.errors import ContractError, DataError, FilterError
+from pytest_aerobust.subjects.answers import Answers
+from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples, check_samples, stratified
 from pytest_aerobust.subjects.linear import check_twin, common_classes
 from pytest_aerobust.subjects.models import (
@@ -51,7 +53,7 @@ def judged_side(sides: Sides, threat: str) -> Classifier:
     return sides.unfiltered if sides.pipeline is None else sides.pipeline
 
 
-def behind_filter(pipeline: Classifier, samples: Samples, bounds: Bounds) -> tuple[Samples, Bounds]:
+def behind_filter(pipeline: Classifier, samples: Samples, bounds: Box) -> tuple[Samples, Box]:
     """What the filter makes of the samples, and bounds wide enough for it on whatever scale.
 
     Raises:
@@ -66,9 +68,7 @@ def behind_filter(pipeline: Classifier, samples: Samples, bounds: Bounds) -> tup
             f"first at index {samples.ids[bad[0].cpu()].item()}: an attacker behind it has "
             "nothing to start from. Look for an overflow or a division by 0 in it"
         )
-    low, high = bounds
-    reach = min(low, outputs.min().item()), max(high, outputs.max().item())
-    return replace(samples, inputs=outputs), reach
+    return replace(samples, inputs=outputs), bounds.widened(outputs)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ class Subject:
         unfiltered_model: A model of its own for the bare arm; None takes `model`.
         front: Normalisation in front of either model.
         samples: Checked inputs and labels.
-        bounds: Smallest and largest value of an input.
+        bounds: Where each feature of an input may be, and which may change.
         classes: The model's own names of its classes, in their order; None where it has none.
+        filter_gradient: How gradients pass the filter; None lets its own gradient decide.
     """
 
     model: nn.Module
@@ -90,8 +91,9 @@ class Subject:
     unfiltered_model: nn.Module | None
     front: nn.Module | None
     samples: Samples
-    bounds: Bounds
+    bounds: Box
     classes: tuple[Any, ...] | None = None
+    filter_gradient: FilterGradient | None = None
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -120,14 +122,17 @@ class Subject:
         )
 
     def _sides(self, device: torch.device) -> Sides:
-        known = Classifier("model", self.model, self.front, None)
+        answers = Answers()
+        known = Classifier("model", self.model, self.front, None, answers)
         own = self.unfiltered_model
         return Sides(
             unfiltered=known if own is None else Classifier("model", own, self.front, None),
             known=known,
             pipeline=None
             if self.filter is None
-            else Classifier("pipeline", self.model, self.front, self.filter),
+            else Classifier(
+                "pipeline", self.model, self.front, self.filter, answers, self.filter_gradient
+            ),
             samples=Samples(
                 self.samples.inputs.to(device=device, dtype=floating_dtype(self.model)),
                 self.samples.labels.to(device),
@@ -169,10 +174,12 @@ def build_subject(
     data: tuple[Any, ...],
     filter: Any = None,
     *,
-    bounds: Bounds = (0.0, 1.0),
+    bounds: FeatureBounds = (0.0, 1.0),
+    mutable: Mask | None = None,
     unfiltered_model: Any = None,
     mean: Statistics | None = None,
     std: Statistics | None = None,
+    filter_gradient: FilterGradient | None = None,
     samples: int | None = None,
     seed: int = 0,
 ) -> Subject:
@@ -182,25 +189,28 @@ def build_subject(
         model: A torch or Lightning module, a scikit-learn classifier, or a ``foolbox.Model``.
         data: Inputs and labels, as :func:`~pytest_aerobust.subjects.data.read_samples` gives.
         filter: A module or callable from inputs to inputs, or None.
-        bounds: Smallest and largest value of an input.
+        bounds: Smallest and largest value of an input, or of each of its features.
+        mutable: Which features may change; None where all may.
         unfiltered_model: A model of its own for the bare arm; without a filter it has no part.
         mean: Subtracted in front of the models.
         std: Divides what is left.
+        filter_gradient: How gradients pass the filter; None lets its own gradient decide.
         samples: Draw this many, stratified by label.
         seed: Seed of that draw.
 
     Raises:
         SubjectError: What can't be evaluated, with the reason.
+        ContractError: Bounds or a mask that don't fit the inputs.
     """
     # Nothing that is built here may depend on where it was asked for.
     with isolated(seed):
-        own = model_module(model, bounds)
+        own = model_module(model, hull(bounds))
         # Without a filter the pipeline is the model, and there is nothing to compare it with; a
         # model that is handed in twice is one model.
         bare = (
             None
             if unfiltered_model is None or unfiltered_model is model or filter is None
-            else model_module(unfiltered_model, bounds, "unfiltered_model")
+            else model_module(unfiltered_model, hull(bounds), "unfiltered_model")
         )
         classes = common_classes(own, bare)
         checked = check_samples(data, bounds, classes)
@@ -214,6 +224,7 @@ def build_subject(
         unfiltered_model=bare,
         front=front,
         samples=chosen,
-        bounds=bounds,
+        bounds=Box.of(bounds, mutable, tuple(chosen.inputs.shape[1:])),
         classes=classes,
+        filter_gradient=filter_gradient,
     )

@@ -94,7 +94,8 @@ def _readout(problem: Problem, norm: str) -> tuple[Tensor, Tensor] | None:
     border = _around(problem, draw, norm, _TRIES)
     moves = torch.cat([torch.zeros_like(inner[:1]), inner, border])
     with torch.no_grad():
-        logits = problem.ask((problem.inputs + problem.eps * moves).clamp(*problem.bounds))
+        low, high = problem.box(torch.zeros_like(problem.labels))
+        logits = problem.ask((problem.inputs + problem.eps * moves).clamp(low, high))
     features = logits.double().cpu().numpy()
     centre, scale = features[0], np.abs(features - features[0]).max()
     if not scale > 0:

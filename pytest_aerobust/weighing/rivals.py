@@ -167,7 +167,8 @@ def _noisy(problem: Problem, ball: Ball) -> Tensor:
     )
     directions = np.stack([_direction(draw.standard_normal(size), ball.norm) for draw in draws])
     moves = torch.as_tensor(directions).to(problem.inputs).reshape_as(problem.inputs)
-    return (problem.inputs + problem.eps * moves).clamp(*problem.bounds)
+    low, high = problem.box(torch.arange(len(moves), device=moves.device))
+    return (problem.inputs + problem.eps * moves).clamp(low, high)
 
 
 def _direction(draw: np.ndarray, norm: str) -> np.ndarray:

@@ -27,10 +27,12 @@ def unbounded(inquiry: Inquiry) -> Finding:
     et al. 2019, section 4.2; Athalye, Carlini & Wagner 2018, section 3.1). Costs 61 forward
     passes for each of them, less where they fall early, once a session and model. It uses
     gradients whatever the contract's own attack, so it is skipped where the attacker follows
-    none.
+    none; also where features may not change.
     """
     if not inquiry.followed:
         return Finding("skipped", f"{inquiry.attack} follows no gradients")
+    if inquiry.arm.ball.bounds.mutable is not None:
+        return Finding("skipped", "features may not change, so no budget reaches every input")
     beaten = torch.cat([_beaten(side, inquiry) for side in inquiry.followed])
     left, attacked = int((~beaten).sum()), len(beaten)
     words = f"with the whole range as budget PGD leaves {left} of {attacked} samples"
@@ -47,7 +49,7 @@ def unbounded(inquiry: Inquiry) -> Finding:
 def _beaten(side: Classifier, inquiry: Inquiry) -> Tensor:
     """Whom the search beats of some samples; whoever is left gets a second, random start."""
     problem = _right_on(side, inquiry)
-    low, high = problem.bounds
+    low, high = problem.bounds.hull
     ball = Ball("linf", high - low, problem.bounds)
 
     def judged(places: Tensor, candidates: Tensor) -> Tensor:

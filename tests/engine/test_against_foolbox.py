@@ -18,6 +18,7 @@ from torch import nn
 from pytest_aerobust import evaluate
 from pytest_aerobust.attacks import gradient
 from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.subjects.box import Box
 
 PAIRS = [
     pytest.param((gradient.LinfFGSM, LinfFastGradientAttack, 0.15), id="fgsm-linf"),
@@ -60,7 +61,7 @@ def problem(model, inputs, labels, eps, first=0, target=None):
         labels=labels,
         targets=None if target is None else torch.full_like(labels, target),
         eps=eps,
-        bounds=(0.0, 1.0),
+        bounds=Box.of((0.0, 1.0)),
         places=np.arange(first, first + len(inputs)),
         samples=np.arange(first, first + len(inputs)),
         seed=3,

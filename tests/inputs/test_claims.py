@@ -12,6 +12,7 @@ from torch import nn
 
 from pytest_aerobust import AttackError, evaluate
 from pytest_aerobust.evidence.verification import Ball, at_target, correct, verify
+from pytest_aerobust.subjects.box import Box
 
 
 class Claiming(LinfPGD):
@@ -68,7 +69,7 @@ def test_claims_outside_the_ball_are_pulled_in(attacked):
 def test_verification_knows_the_ball(norm, size):
     """A candidate on the sphere counts, one a hair outside does not, in every norm."""
     eps = 0.1 * size if norm != "l0" else 3
-    ball = Ball(norm, eps, (0.0, 1.0))
+    ball = Ball(norm, eps, Box.of((0.0, 1.0)))
     originals = torch.full((3, 4), 0.5)
     on = originals + 0.1
     out = originals + 0.1001
@@ -85,7 +86,7 @@ def test_verification_knows_the_ball(norm, size):
 @pytest.mark.parametrize("value", [-1e-7, 1 + 2e-7, torch.nan, torch.inf, -torch.inf])
 def test_verification_knows_the_bounds(value):
     """No candidate outside the bounds counts, however large the budget."""
-    ball = Ball("linf", 10.0, (0.0, 1.0))
+    ball = Ball("linf", 10.0, Box.of((0.0, 1.0)))
     candidates = torch.full((2, 4), 0.5)
     candidates[0, 1] = value
     assert ball.holds(torch.full((2, 4), 0.5), candidates).tolist() == [False, True]
@@ -149,7 +150,7 @@ def test_a_tie_under_attack_survives(lowest, survivors):
 def test_verification_asks_the_judged_side(data, model):
     """Verification believes the judged side's own answers and nobody else's."""
     inputs, labels = data
-    ball = Ball("linf", 1.0, (0.0, 1.0))
+    ball = Ball("linf", 1.0, Box.of((0.0, 1.0)))
     assert verify(model, inputs, 1 - inputs, labels, None, ball).adversarial.all()
     opposite = verify(lambda x: -model(x), inputs, 1 - inputs, labels, None, ball)
     assert not opposite.adversarial.any()

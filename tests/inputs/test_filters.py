@@ -79,12 +79,11 @@ def test_filters_that_change_shape_or_dtype(attacked, refused, change, parts):
     ("answer", "kind"),
     [
         (lambda x: (x, x), "tuple"),
-        (lambda x: x.detach().numpy(), "ndarray"),
         (lambda x: {"reconstruction": x}, "dict"),
         (lambda x: None, "NoneType"),
         (nn.Identity, "Identity"),
     ],
-    ids=["tuple", "array", "dict", "nothing", "class in place of an instance"],
+    ids=["tuple", "dict", "nothing", "class in place of an instance"],
 )
 def test_filters_that_answer_with_no_tensor(attacked, refused, answer, kind):
     """A filter's answer must be a tensor of the inputs' shape."""
@@ -107,8 +106,20 @@ def test_filter_that_raises(attacked, refused):
 
 def test_filter_of_another_precision(attacked, refused):
     """A float64 filter before a float32 model fails as the filter, with torch's words."""
-    with refused(FilterError, "filter raised RuntimeError", "torch.float32", "dtype"):
+    words = ("filter raised RuntimeError", "dtype", "The filter computes in torch.float64, the run")
+    with refused(FilterError, *words, "filter.to(torch.float32)") as info:
         attacked(filter=nn.Linear(4, 4).double())
+    assert "Expected the shape" not in str(info.value)
+
+
+@pytest.mark.parametrize("reached_by", ["module", "lambda"])
+def test_filter_less_precise_than_the_model(attacked, model, refused, reached_by):
+    """A float32 filter before a float64 model is told which of the two decides."""
+    network = nn.Linear(4, 4)
+    filter = network if reached_by == "module" else lambda x: network(x)
+    with refused(FilterError, "computes in torch.float32, the run in torch.float64") as info:
+        attacked(model.double(), filter=filter)
+    assert "Expected the shape" not in str(info.value)
 
 
 @pytest.mark.parametrize(
@@ -153,18 +164,33 @@ def test_filter_that_forgets_its_input(attacked, refused):
     ids=["detach", "numpy"],
 )
 def test_filters_without_gradients(attacked, refused, blind):
-    """A white-box attacker can't see through such a filter: the pipeline is refused."""
-    with refused(ModelError, "pipeline is not differentiable", "threat='black-box'"):
-        attacked(filter=blind)
-    assert attacked(filter=blind, threat="gray-box").filtered is not None
+    """BAD_INPUTS 5.19: such a filter passes gradients as the identity; asked for its own, it fails.
+
+    It changes nothing, so with the identity's gradient the attack does what it does without it.
+    """
+    result = attacked(filter=blind)
+    assert result.filtered == result.unfiltered
+    assert "the filter is not differentiable: gradients pass it as if" in "\n".join(result.notes)
+    with refused(FilterError, "not differentiable", "'exact'", "filter_gradient='identity'"):
+        attacked(filter=blind, filter_gradient="exact")
+    said = "\n".join(attacked(filter=blind, threat="gray-box").notes)
+    assert "identity" not in said, "nobody followed a gradient through the filter"
+
+
+def test_a_model_without_gradients_behind_a_filter(attacked, around, refused):
+    """BAD_INPUTS 5.19: where the model has no gradient the filter is not to blame for it."""
+    with refused(ModelError, "not differentiable", "threat='black-box'"):
+        attacked(around(behind=torch.Tensor.detach), filter=torch.Tensor.detach)
 
 
 def test_filters_whose_gradients_vanish(attacked):
-    """A filter that rounds hides the gradients: a pass behind it is void."""
-    result = attacked(filter=lambda x: (x * 8).round() / 8 + 0 * x)
-    void = {(e.name, e.arm) for e in result.evidence if e.void}
+    """A filter that rounds hides the gradients: followed exactly, a pass behind it is void."""
+    rounding = lambda x: (x * 8).round() / 8 + 0 * x  # noqa: E731
+    exact = attacked(filter=rounding, filter_gradient="exact")
+    void = {(e.name, e.arm) for e in exact.evidence if e.void}
     assert ("gradients", "filtered") in void
     assert all(arm == "filtered" for _, arm in void)
+    assert not any(e.void for e in attacked(filter=rounding).evidence)
 
 
 def test_filter_in_train_mode_comes_back(attacked, autoencoder):

@@ -53,14 +53,14 @@ def test_answers_that_are_no_tensor(attacked, around, refused, answer):
 @pytest.mark.parametrize(
     ("behind", "parts"),
     [
-        (lambda z: z[:, 0], ["shape (24,)", "Is it binary? Give it two logits, torch.stack"]),
-        (lambda z: z[:, :1], ["shape (24, 1)", "Is it binary? Give it two logits, torch.stack"]),
+        (lambda z: z[:5, 0], ["shape (5,): expected (24, K), one logit a class"]),
+        (lambda z: z[:, :0], ["shape (24, 0): expected (24, K), one logit a class"]),
         (lambda z: z.mean(), ["shape ()", "expected"]),
         (lambda z: z[:, :, None], ["shape (24, 2, 1): expected (24, K), one logit a class"]),
         (lambda z: z.T, ["shape (2, 24): expected (24, K), one logit a class"]),
         (lambda z: z[:5], ["shape (5, 2): expected (24, K), one logit a class"]),
     ],
-    ids=["(N,)", "(N, 1)", "()", "(N, K, 1)", "(K, N)", "(5, K)"],
+    ids=["(5,)", "(N, 0)", "()", "(N, K, 1)", "(K, N)", "(5, K)"],
 )
 def test_answers_of_another_shape(attacked, around, refused, behind, parts):
     """An answer of another shape is refused with that shape and the one expected."""
