@@ -28,6 +28,7 @@ from pytest_aerobust.results import (
     Arm,
     Confusion,
     Evidence,
+    Queries,
 )
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
@@ -97,6 +98,7 @@ class RunningArm:
         self._clean_answers = torch.where(self._right, samples.labels, logits.argmax(dim=1))
         self._answers = self._clean_answers.clone()
         self._outcomes = torch.where(self._right, ord(PENDING), ord(WRONG))
+        self._asked = torch.zeros_like(samples.labels)
 
     @property
     def classes(self) -> int:
@@ -145,6 +147,17 @@ class RunningArm:
             examples = candidates[found.adversarial]
             self._on_examples(self.name, numbers, examples, answers.cpu().numpy())
         return found.adversarial
+
+    def answered(self, rows: Tensor) -> None:
+        """Count one more answer to an attacker for each of `rows`."""
+        self._asked[rows] += 1
+
+    def queries(self, limit: int | None) -> Queries:
+        """How many answers an attacker has had so far, of the `limit` for each sample."""
+        asked = self._asked[self._asked > 0].double()
+        if not len(asked):
+            return Queries(limit, 0, 0.0)
+        return Queries(limit, int(asked.max()), float(asked.mean()))
 
     def close(self, rows: Tensor) -> None:
         """The attack on `rows` is over: who is pending has survived it, who is hunted got away."""
@@ -271,3 +284,7 @@ class Retirement:
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         for tally in self._tallies:
             tally.add(gradients)
+
+    def saw_answers(self, rows: Tensor) -> None:
+        if self._arm is not None:
+            self._arm.answered(self.rows[rows])

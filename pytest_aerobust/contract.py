@@ -87,6 +87,7 @@ class Contract:
         std: What the result is divided by.
         samples: How many samples to draw; None asks the options.
         seed: Seed of everything random; None asks the options.
+        queries: The most answers that a black-box attacker gets for one sample; None: no limit.
     """
 
     attack: AttackChoice
@@ -102,6 +103,7 @@ class Contract:
     std: Statistics | None = None
     samples: int | None = None
     seed: int | None = None
+    queries: int | None = None
 
     @property
     def largest_eps(self) -> float:
@@ -124,6 +126,7 @@ class Contract:
         parts += [eps]
         parts += [self.threat] if self.threat not in (None, spec.threats[0]) else []
         parts += [_target_id(self.target.plain)] if self.target is not None else []
+        parts += [f"queries{self.queries}"] if self.queries is not None else []
         parts += [self.model] if self.model != "aerobust_model" else []
         parts += [self.data] if self.data != "aerobust_data" else []
         parts += [self.filter or "unfiltered"] if self.filter != "aerobust_filter" else []
@@ -153,6 +156,8 @@ class Contract:
         spec = self.attack.spec
         if self.threat is not None:
             return self.threat
+        if self.queries is not None:
+            return "black-box"
         fits = preferred in spec.threats and (filtered or preferred not in FILTER_THREATS)
         return preferred if preferred is not None and fits else spec.threats[0]
 
@@ -173,8 +178,9 @@ class Contract:
             takers = [name for name in ("fgsm", "bim", "pgd", "mi-fgsm") if name != spec.name]
             raise ContractError(
                 f"{spec.name} takes no target (target={self.target.plain}); "
-                f"attacks that do are {', '.join(takers)}, L2CarliniWagnerAttack, ..."
+                f"attacks that do are {', '.join(takers)}, carlini-wagner, ..."
             )
+        self._check_queries()
         if self.target is not None and self.target.derived and spec.target == "only":
             raise ContractError(
                 f"target={self.target.plain!r} is derived from the untargeted attack, but "
@@ -190,6 +196,22 @@ class Contract:
             raise ContractError(
                 f"threat={self.threat!r} is {FILTER_THREATS[self.threat]}, but filter=None; "
                 "leave the threat out"
+            )
+
+    def _check_queries(self) -> None:
+        if self.queries is None:
+            return
+        spec, asking = self.attack.spec, fitting("black-box")
+        if spec.access == "gradient":
+            raise ContractError(
+                f"queries={self.queries} limits what an attacker asks the pipeline, but "
+                f"{spec.name} follows gradients; attacks that only ask are "
+                f"{', '.join(asking[:6])}, ..."
+            )
+        if self.threat not in (None, "black-box"):
+            raise ContractError(
+                f"queries={self.queries} limits what an attacker asks the pipeline; under "
+                f"threat={self.threat!r} he asks a copy of his own. Leave one of them out"
             )
 
 
@@ -231,6 +253,7 @@ def robust(
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
     seed: int | None = None,
+    queries: int | None = None,
     confidence: float | None = None,
     marks: Any = (),
     id: str | None = None,
@@ -270,6 +293,8 @@ def robust(
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many samples, stratified by label; all by default.
         seed: Seed of random starts and draws.
+        queries: Most answers of the pipeline for one sample, at least 1, starting points and line
+            searches included; for the attacks that ask without gradients. No limit by default.
         confidence: Reserved for statements about the population; refused in this version.
         marks: Mark or marks for the items of this contract, such as ``pytest.mark.xfail``.
         id: Id of the item, for a contract that gives only one.
@@ -316,6 +341,7 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "std": checked_statistics("std", given["std"], positive=True),
         "samples": checked_count("samples", given["samples"], least=1),
         "seed": checked_count("seed", given["seed"], least=0),
+        "queries": checked_count("queries", given["queries"], least=1),
     }
     marks = _checked_marks(given["marks"])
     found = []

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.arms import OnExamples, Retirement, RunningArm, unseen
-from pytest_aerobust.attacks.build import build_attack, check_bounds
+from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import Problem, loss_gradients
 from pytest_aerobust.catalogue import FILTER_THREATS, Threat
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.sanity import count_note, setting_notes
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results import Evaluation, Queries
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import isolated
@@ -54,6 +54,7 @@ class Measurement:
         threat: What the attacker knows.
         target: What the attacker wants to see, or None.
         seed: Seed of everything random.
+        queries: The most answers that a black-box attacker gets for one sample, or None.
     """
 
     attack: AttackChoice
@@ -61,6 +62,7 @@ class Measurement:
     threat: Threat
     target: Target | None = None
     seed: int = 0
+    queries: int | None = None
 
     @property
     def stream(self) -> int:
@@ -99,6 +101,7 @@ def measure(
         ContractError: The attack can't work on this subject.
     """
     started = time.perf_counter()
+    subject.check_access(measurement.attack.spec)
     with isolated(measurement.stream), subject.borrowed(device) as sides:
         run = _Run(subject.bounds, subject.classes, sides, measurement, on_examples, need, started)
         chunks = run.chunks(chunk)
@@ -127,7 +130,6 @@ class _Run:
         _check_filter(measurement.threat, sides)
 
         def arm(name: str, side: Classifier, samples: Samples, bounds: Bounds) -> RunningArm:
-            check_bounds(measurement.attack, bounds)
             ball = Ball(measurement.attack.norm, measurement.eps, bounds)
             return RunningArm(name, side, samples, ball, on_examples)
 
@@ -326,6 +328,7 @@ class _Run:
             places=places.numpy(),
             samples=samples.ids[places].numpy(),
             seed=self._measurement.stream,
+            queries=self._measurement.queries,
         )
 
     def evaluation(self) -> Evaluation:
@@ -356,8 +359,16 @@ class _Run:
             notes=self._notes(),
             targets=self._table,
             classes=tuple(map(str, self._names())),
+            queries=self._queries(),
             seconds=time.perf_counter() - self._started,
         )
+
+    def _queries(self) -> Queries | None:
+        """What the pipeline was asked; under other threats the attacker asks a copy of his own."""
+        measurement = self._measurement
+        if measurement.threat != "black-box":
+            return None
+        return self._arms[-1].queries(measurement.queries)
 
     def _notes(self) -> tuple[str, ...]:
         eps, samples, pipeline = self._measurement.eps, self._sides.samples, self._arms[-1]

@@ -112,6 +112,9 @@ class Judged:
             low, high = evaluation.pipeline.target_hits_interval
             found["target"] = evaluation.target
             found |= {"target_hits_low": float(low), "target_hits_high": float(high)}
+        if (queries := evaluation.queries) is not None:
+            found |= {"queries_most": queries.most, "queries_mean": queries.mean}
+            found |= {} if queries.limit is None else {"queries_limit": queries.limit}
         found |= {check.name: float(check.floor) for check in self.verdict.checks}
         return [(f"aerobust_{name}", value) for name, value in found.items()]
 
@@ -266,6 +269,7 @@ class Robustness:
             contract.threat_under(self._settings.threat, self._subject.filter is not None),
             contract.target,
             self._costs.seed or 0,
+            contract.queries,
         )
         evaluation = measure(
             self._subject,
@@ -303,6 +307,7 @@ def evaluate(
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
     seed: int = 0,
+    queries: int | None = None,
     device: str | None = None,
     on_examples: OnExamples | None = None,
 ) -> Evaluation:
@@ -310,7 +315,8 @@ def evaluate(
 
     Args:
         model: A torch or Lightning module from inputs ``(N, ...)`` to logits ``(N, K)``, a fitted
-            scikit-learn classifier of the linear or MLP kind, or a ready ``foolbox.Model``.
+            scikit-learn classifier (one that is neither linear nor an MLP: under ``black-box``
+            alone), or a ready ``foolbox.Model``.
         data: ``(inputs, labels)``, a Dataset, a DataLoader or a LightningDataModule.
         attack: Name of an attack, or an instance of a Foolbox attack.
         eps: Budget in the units of the data, at least 0.
@@ -327,6 +333,7 @@ def evaluate(
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many, stratified by label; all by default.
         seed: Seed of everything random.
+        queries: Most answers of the pipeline for one sample, at least 1, as in :func:`robust`.
         device: Where to run; None stays where the model is.
         on_examples: Is shown every verified adversarial example; see :class:`Counterexamples`.
 
@@ -342,8 +349,14 @@ def evaluate(
     settled = checked_threat(threat) or choice.spec.threats[0]
     wanted = checked_target(target)
     drawn = checked_count("seed", seed, least=0) or 0
+    granted = checked_count("queries", queries, least=1)
     Contract(
-        choice, checked_eps(eps), settled, wanted, filter=None if filter is None else "filter"
+        choice,
+        checked_eps(eps),
+        settled,
+        wanted,
+        filter=None if filter is None else "filter",
+        queries=granted,
     ).check()
     subject = build_subject(
         model,
@@ -358,7 +371,7 @@ def evaluate(
     )
     return measure(
         subject,
-        Measurement(choice, float(eps), settled, wanted, drawn),
+        Measurement(choice, float(eps), settled, wanted, drawn, granted),
         on_examples=on_examples or unseen,
         device=device,
     )

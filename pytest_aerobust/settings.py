@@ -114,6 +114,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="attack every sample even when the verdict is already certain",
     )
+    group.addoption(
+        "--aerobust-attacks",
+        action="store_true",
+        help="print the attacks that a contract can name, and exit",
+    )
     parser.addini("aerobust", "check robustness contracts (bool)", type="bool", default=None)
     parser.addini("aerobust_samples", "as --aerobust-samples (int)", type="int", default=None)
     parser.addini("aerobust_seed", "as --aerobust-seed (int)", type="int", default=None)

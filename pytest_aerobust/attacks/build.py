@@ -3,24 +3,10 @@
 from importlib import import_module
 from typing import Any
 
-from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.attacks.search import Search
 from pytest_aerobust.attacks.stock import StockAttack
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import ContractError
-
-
-def check_bounds(choice: AttackChoice, bounds: Bounds) -> None:
-    """Refuse bounds that the attack can't work within.
-
-    Raises:
-        ContractError: It knows [0, 1] alone.
-    """
-    if choice.spec.unit_bounds and bounds != (0.0, 1.0):
-        raise ContractError(
-            f"{choice.spec.name} works in the bounds (0, 1) alone, the contract's are "
-            f"({bounds[0]:g}, {bounds[1]:g}): scale the data, or choose BoundaryAttack"
-        )
 
 
 def build_attack(choice: AttackChoice) -> Search:

@@ -27,6 +27,8 @@ class Problem:
         samples: Number of each sample in the user's data; random starts are keyed by it, so
             that neither chunk size, nor company, nor a subset changes what a sample draws.
         seed: Seed of everything random.
+        queries: The most answers that the attacked side gives for one sample; None where
+            nobody counts. A search without gradients must keep to it.
     """
 
     ask: Callable[[Tensor], Tensor]
@@ -39,6 +41,7 @@ class Problem:
     places: np.ndarray
     samples: np.ndarray
     seed: int
+    queries: int | None = None
 
 
 class Watcher(Protocol):
@@ -55,6 +58,9 @@ class Watcher(Protocol):
 
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         """Look at the gradients of `rows` at the start of the search."""
+
+    def saw_answers(self, rows: Tensor) -> None:
+        """Count one answer more for each of `rows`, by a search that needs no gradients."""
 
 
 class Search(Protocol):
