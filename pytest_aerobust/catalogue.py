@@ -319,6 +319,9 @@ ALIASES: Mapping[str, str] = {
     "MIFGSM": "mi-fgsm",
 }
 
+# What an attack needs beside Foolbox.
+PACKAGES: Mapping[str, str] = {"brendel-bethge": "numba"}
+
 _NOT_ADAM = "Foolbox's class never uses Adam; use LinfAdamProjectedGradientDescentAttack or pgd"
 _OTHER_SAMPLES = "it answers with other samples, so no budget bounds it"
 _REFINES = "it refines the examples of another attack; name that one"

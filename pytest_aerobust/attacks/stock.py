@@ -185,12 +185,13 @@ class StockAttack:
         return torch.where(live, found, questions.closest[part.rows])
 
     def _answer(self, rows: Tensor, questions: Questions, inputs: Tensor) -> Tensor:
-        if len(inputs) != len(rows):
+        if len(inputs) % len(rows):
             raise AttackError(
                 f"{type(self._attack).__name__} asked with {len(inputs)} inputs for {len(rows)} "
-                "samples: expected one for each, so that answers can be counted"
+                "samples: expected as many for each, so that answers can be counted"
             )
-        logits = questions.ask(rows, inputs)
+        rounds = (questions.ask(rows, each) for each in torch.split(inputs, len(rows)))
+        logits = torch.cat(list(rounds))
         # GenAttack takes logarithms of its own, which only log-probabilities survive.
         return logits.log_softmax(dim=1) if self._access == "score" else logits
 

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from pytest_aerobust.catalogue import FILTER_THREATS, PLAIN, REFUSED, AttackSpec
+from pytest_aerobust.catalogue import FILTER_THREATS, PACKAGES, PLAIN, REFUSED, AttackSpec
 
 _COLUMNS = ("name", "norms", "asks for", "threat", "target", "finds", "classes of Foolbox")
 _ASKS = {"gradient": "gradients", "score": "scores", "decision": "decisions"}
@@ -47,11 +47,12 @@ def _aligned(row: Sequence[str], widths: Sequence[int], width: int) -> list[str]
 
 def _legend(width: int) -> list[str]:
     filtered = " and ".join(f"{threat} ({words})" for threat, words in FILTER_THREATS.items())
+    needs = "".join(f" {name} needs the package {package}." for name, package in PACKAGES.items())
     return textwrap.wrap(
         "The first norm and the threat shown are taken where a mark states none; behind a filter "
         f"every attack also runs under {filtered}. target: whether it takes one. finds: an "
         "example within eps, or the smallest perturbation, which then is held against eps. Each "
-        "class of Foolbox is also an attack by its own name.",
+        f"class of Foolbox is also an attack by its own name.{needs}",
         width,
     )
 

@@ -4,7 +4,11 @@ import eagerpy as ep
 import numpy as np
 import pytest
 import torch
-from foolbox.attacks import HopSkipJumpAttack
+from foolbox.attacks import (
+    BoundaryAttack,
+    HopSkipJumpAttack,
+    LinearSearchBlendedUniformNoiseAttack,
+)
 from foolbox.attacks.base import MinimizationAttack
 from foolbox.distances import linf
 from sklearn.datasets import load_digits
@@ -32,7 +36,7 @@ class Border(nn.Module):
         rng = np.random.default_rng(3)
         self.weight = nn.Parameter(torch.tensor(rng.normal(size=16), dtype=torch.float32) / scale)
         centre = scale * 0.49 + shift
-        self.bias = -float((self.weight * centre).sum())
+        self.bias = -float((self.weight.detach() * centre).sum())
         self.asked = []
 
     def forward(self, inputs):
@@ -406,3 +410,19 @@ def test_frames_with_named_columns():
     model = make_pipeline(chosen, KNeighborsClassifier(3))
     model.fit(pandas.DataFrame(rows, columns=["age", "height", "income"]), labels)
     assert evaluate(model, (rows, labels), attack="boundary", eps=0.5, queries=50).unfiltered.beaten
+
+
+class Doubled(BoundaryAttack):
+    """A decision attack that asks twice as many inputs as there are samples."""
+
+    def run(self, model, inputs, criterion, *, early_stop=None, **kwargs):
+        model(torch.cat([inputs, (inputs + early_stop).clamp(0, 1)]))
+        return inputs
+
+
+def test_several_inputs_a_sample_are_counted_each():
+    """An attack that asks in larger batches is granted no more answers for it."""
+    model, data = problem()
+    attack = Doubled(init_attack=LinearSearchBlendedUniformNoiseAttack())
+    assert evaluate(model, data, attack=attack, eps=0.01).queries.most == 2
+    assert evaluate(model, data, attack=attack, eps=0.01, queries=1).queries.most == 1
