@@ -23,6 +23,7 @@ from pytest_aerobust.results import (
     Arm,
     Confusion,
     Evidence,
+    Queries,
 )
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
@@ -93,6 +94,7 @@ class RunningArm:
         self._clean_answers = torch.where(self._right, samples.labels, logits.argmax(dim=1))
         self._answers = self._clean_answers.clone()
         self._outcomes = torch.where(self._right, ord(PENDING), ord(WRONG))
+        self._asked = torch.zeros_like(samples.labels)
 
     @property
     def classes(self) -> int:
@@ -129,7 +131,9 @@ class RunningArm:
         over = (self._outcomes == ord(SURVIVED)) | (self._outcomes == ord(BEATEN))
         return (over | (self._outcomes == ord(AT_TARGET))).nonzero().flatten()
 
-    def problem(self, side: Classifier, rows: Tensor, seed: int) -> Problem:
+    def problem(
+        self, side: Classifier, rows: Tensor, seed: int, queries: int | None = None
+    ) -> Problem:
         """Attack `side` from this arm's inputs; under gray-box the side is not the arm's own."""
         samples, places = self.samples, rows.cpu()
         return Problem(
@@ -143,6 +147,7 @@ class RunningArm:
             places=places.numpy(),
             samples=samples.ids[places].numpy(),
             seed=seed,
+            queries=queries,
         )
 
     def judge(self, rows: Tensor, candidates: Tensor, logits: Tensor | None = None) -> Tensor:
@@ -181,6 +186,17 @@ class RunningArm:
             examples = candidates[found.adversarial]
             self._on_examples(self.name, numbers, examples, answers.cpu().numpy())
         return found.adversarial
+
+    def answered(self, rows: Tensor) -> None:
+        """Count one more answer to an attacker for each of `rows`."""
+        self._asked[rows] += 1
+
+    def queries(self, limit: int | None) -> Queries:
+        """How many answers an attacker has had so far, of the `limit` for each sample."""
+        asked = self._asked[self._asked > 0].double()
+        if not len(asked):
+            return Queries(limit, 0, 0.0)
+        return Queries(limit, int(asked.max()), float(asked.mean()))
 
     def close(self, rows: Tensor) -> None:
         """The attack on `rows` is over: who is pending has survived it, who is hunted got away."""
@@ -316,3 +332,7 @@ class Retirement:
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         for tally in self._tallies:
             tally.add(gradients)
+
+    def saw_answers(self, rows: Tensor) -> None:
+        if self._arm is not None:
+            self._arm.answered(self.rows[rows])

@@ -16,6 +16,7 @@ Target = Literal["no", "yes", "only"]
 Threat = Literal["white-box", "gray-box", "black-box", "behind-filter"]
 
 NORMS: tuple[Norm, ...] = get_args(Norm)
+ACCESSES: tuple[Access, ...] = ("decision", "score", "gradient")  # each is worth those before it
 THREATS: tuple[Threat, ...] = get_args(Threat)
 # Those that mean nothing without a filter, and what they mean with one.
 FILTER_THREATS: Mapping[Threat, str] = {
@@ -35,8 +36,10 @@ class AttackSpec:
         access: What the attack asks of the model: its gradients, its scores (logits), or
             only its decisions.
         target: Whether it takes a target class.
-        arguments: Names that its constructor accepts.
-        unit_bounds: It works in [0, 1] alone.
+        arguments: Names that its constructor accepts, the same in every norm.
+        unit_bounds: It works in [0, 1] alone; other bounds are mapped there and back.
+        minimises: It looks for the smallest perturbation, whatever the budget.
+        foolbox: Of a plain name, the classes of Foolbox that are the same method.
     """
 
     name: str
@@ -46,6 +49,8 @@ class AttackSpec:
     target: Target
     arguments: tuple[str, ...] = ()
     unit_bounds: bool = False
+    minimises: bool = False
+    foolbox: tuple[str, ...] = ()
 
     @property
     def norms(self) -> tuple[Norm, ...]:
@@ -75,9 +80,13 @@ def _foolbox(
     arguments: str = "",
     target: Target = "no",
     unit_bounds: bool = False,
+    minimises: bool = False,
+    path: str = "",
 ) -> AttackSpec:
-    paths = {cast("Norm", norm): f"foolbox.attacks.{name}" for norm in norms.split()}
-    return AttackSpec(name, name, paths, access, target, tuple(arguments.split()), unit_bounds)
+    """A class of Foolbox, or one at `path` that mends it."""
+    paths = {cast("Norm", norm): path or f"foolbox.attacks.{name}" for norm in norms.split()}
+    told = tuple(arguments.split())
+    return AttackSpec(name, name, paths, access, target, told, unit_bounds, minimises)
 
 
 _DESCENT = "rel_stepsize abs_stepsize steps random_start"
@@ -113,14 +122,19 @@ _ROWS = (
     _foolbox("SparseL1DescentAttack", "l1", "gradient", f"quantile {_DESCENT}", "yes"),
     _foolbox("VirtualAdversarialAttack", "l2", "gradient", "steps xi"),
     # Gradients, the smallest perturbation.
-    _foolbox("LinfDeepFoolAttack", "linf", "gradient", "steps candidates overshoot loss"),
-    _foolbox("L2DeepFoolAttack", "l2", "gradient", "steps candidates overshoot loss"),
+    _foolbox(
+        "LinfDeepFoolAttack", "linf", "gradient", "steps candidates overshoot loss", minimises=True
+    ),
+    _foolbox(
+        "L2DeepFoolAttack", "l2", "gradient", "steps candidates overshoot loss", minimises=True
+    ),
     _foolbox(
         "L2CarliniWagnerAttack",
         "l2",
         "gradient",
         "binary_search_steps steps stepsize confidence initial_const abort_early",
         "yes",
+        minimises=True,
     ),
     _foolbox(
         "EADAttack",
@@ -129,17 +143,18 @@ _ROWS = (
         "binary_search_steps steps initial_stepsize confidence initial_const regularization "
         "decision_rule abort_early",
         "yes",
+        minimises=True,
     ),
-    _foolbox("DDNAttack", "l2", "gradient", "init_epsilon steps gamma", "yes"),
-    _foolbox("NewtonFoolAttack", "l2", "gradient", "steps stepsize"),
-    _foolbox("LInfFMNAttack", "linf", "gradient", _MINIMUM_NORM, "yes"),
-    _foolbox("L2FMNAttack", "l2", "gradient", _MINIMUM_NORM, "yes"),
-    _foolbox("L1FMNAttack", "l1", "gradient", _MINIMUM_NORM, "yes"),
-    _foolbox("L0FMNAttack", "l0", "gradient", _MINIMUM_NORM, "yes"),
-    _foolbox("LinfinityBrendelBethgeAttack", "linf", "gradient", _BRENDEL_BETHGE),
-    _foolbox("L2BrendelBethgeAttack", "l2", "gradient", _BRENDEL_BETHGE),
-    _foolbox("L1BrendelBethgeAttack", "l1", "gradient", _BRENDEL_BETHGE),
-    _foolbox("L0BrendelBethgeAttack", "l0", "gradient", _BRENDEL_BETHGE),
+    _foolbox("DDNAttack", "l2", "gradient", "init_epsilon steps gamma", "yes", minimises=True),
+    _foolbox("NewtonFoolAttack", "l2", "gradient", "steps stepsize", minimises=True),
+    _foolbox("LInfFMNAttack", "linf", "gradient", _MINIMUM_NORM, "yes", minimises=True),
+    _foolbox("L2FMNAttack", "l2", "gradient", _MINIMUM_NORM, "yes", minimises=True),
+    _foolbox("L1FMNAttack", "l1", "gradient", _MINIMUM_NORM, "yes", minimises=True),
+    _foolbox("L0FMNAttack", "l0", "gradient", _MINIMUM_NORM, "yes", minimises=True),
+    _foolbox("LinfinityBrendelBethgeAttack", "linf", "gradient", _BRENDEL_BETHGE, minimises=True),
+    _foolbox("L2BrendelBethgeAttack", "l2", "gradient", _BRENDEL_BETHGE, minimises=True),
+    _foolbox("L1BrendelBethgeAttack", "l1", "gradient", _BRENDEL_BETHGE, minimises=True),
+    _foolbox("L0BrendelBethgeAttack", "l0", "gradient", _BRENDEL_BETHGE, minimises=True),
     # Scores and decisions.
     _foolbox(
         "GenAttack",
@@ -148,6 +163,7 @@ _ROWS = (
         "steps population mutation_probability mutation_range sampling_temperature "
         "channel_axis reduced_dims",
         "only",
+        unit_bounds=True,
     ),
     _foolbox(
         "BoundaryAttack",
@@ -155,6 +171,7 @@ _ROWS = (
         "decision",
         "init_attack steps spherical_step source_step source_step_convergance step_adaptation "
         "tensorboard update_stats_every_k",
+        minimises=True,
     ),
     _foolbox(
         "HopSkipJumpAttack",
@@ -163,8 +180,12 @@ _ROWS = (
         "init_attack steps initial_gradient_eval_steps max_gradient_eval_steps stepsize_search "
         "gamma tensorboard constraint",
         unit_bounds=True,
+        minimises=True,
+        path="pytest_aerobust.attacks.decision.HopSkipJump",
     ),
-    _foolbox("PointwiseAttack", "l0 l1 l2", "decision", "init_attack l2_binary_search"),
+    _foolbox(
+        "PointwiseAttack", "l0 l1 l2", "decision", "init_attack l2_binary_search", minimises=True
+    ),
     _foolbox("LinfAdditiveUniformNoiseAttack", "linf", "decision"),
     _foolbox("L2AdditiveGaussianNoiseAttack", "l2", "decision"),
     _foolbox("L2AdditiveUniformNoiseAttack", "l2", "decision"),
@@ -175,18 +196,117 @@ _ROWS = (
     _foolbox("L2RepeatedAdditiveUniformNoiseAttack", "l2", "decision", _REPEATS),
     _foolbox("L2ClippingAwareRepeatedAdditiveGaussianNoiseAttack", "l2", "decision", _REPEATS),
     _foolbox("L2ClippingAwareRepeatedAdditiveUniformNoiseAttack", "l2", "decision", _REPEATS),
-    _foolbox("SaltAndPepperNoiseAttack", "l2", "decision", "steps across_channels channel_axis"),
-    _foolbox("LinearSearchBlendedUniformNoiseAttack", _ANY_NORM, "decision", "directions steps"),
+    _foolbox(
+        "SaltAndPepperNoiseAttack",
+        "l2",
+        "decision",
+        "steps across_channels channel_axis",
+        minimises=True,
+    ),
+    _foolbox(
+        "LinearSearchBlendedUniformNoiseAttack",
+        _ANY_NORM,
+        "decision",
+        "directions steps",
+        minimises=True,
+    ),
     _foolbox("L2ContrastReductionAttack", "l2", "decision", "target"),
     _foolbox(
-        "BinarySearchContrastReductionAttack", _ANY_NORM, "decision", "binary_search_steps target"
+        "BinarySearchContrastReductionAttack",
+        _ANY_NORM,
+        "decision",
+        "binary_search_steps target",
+        minimises=True,
     ),
-    _foolbox("LinearSearchContrastReductionAttack", _ANY_NORM, "decision", "steps target"),
-    _foolbox("GaussianBlurAttack", _ANY_NORM, "decision", "steps channel_axis max_sigma"),
-    _foolbox("InversionAttack", _ANY_NORM, "decision"),
+    _foolbox(
+        "LinearSearchContrastReductionAttack", _ANY_NORM, "decision", "steps target", minimises=True
+    ),
+    _foolbox(
+        "GaussianBlurAttack", _ANY_NORM, "decision", "steps channel_axis max_sigma", minimises=True
+    ),
+    _foolbox("InversionAttack", _ANY_NORM, "decision", minimises=True),
 )
 
-CATALOGUE: Mapping[str, AttackSpec] = {row.name: row for row in _ROWS}
+# The same method in Foolbox's own classes, which also lend it the norms that ours lacks.
+_ALSO = {
+    "fgsm": "LinfFastGradientAttack",
+    "bim": "LinfBasicIterativeAttack L2BasicIterativeAttack L1BasicIterativeAttack",
+    "pgd": "LinfProjectedGradientDescentAttack L2ProjectedGradientDescentAttack "
+    "L1ProjectedGradientDescentAttack",
+    "mi-fgsm": "LinfMomentumIterativeFastGradientMethod L2MomentumIterativeFastGradientMethod "
+    "L1MomentumIterativeFastGradientMethod",
+}
+
+# Plain names for what Foolbox alone has: title, and the classes, of each norm the first.
+_FAMILIES = {
+    "fgm": ("FGM", "L2FastGradientAttack L1FastGradientAttack"),
+    "adam-bim": ("Adam-BIM", "LinfAdamBasicIterativeAttack"),
+    "adam-pgd": ("Adam-PGD", "LinfAdamProjectedGradientDescentAttack"),
+    "sparse-l1": ("Sparse-L1", "SparseL1DescentAttack"),
+    "vat": ("VAT", "VirtualAdversarialAttack"),
+    "deepfool": ("DeepFool", "LinfDeepFoolAttack L2DeepFoolAttack"),
+    "carlini-wagner": ("Carlini-Wagner", "L2CarliniWagnerAttack"),
+    "ead": ("EAD", "EADAttack"),
+    "ddn": ("DDN", "DDNAttack"),
+    "fmn": ("FMN", "LInfFMNAttack L2FMNAttack L1FMNAttack L0FMNAttack"),
+    "newtonfool": ("NewtonFool", "NewtonFoolAttack"),
+    "brendel-bethge": (
+        "Brendel-Bethge",
+        "LinfinityBrendelBethgeAttack L2BrendelBethgeAttack L1BrendelBethgeAttack "
+        "L0BrendelBethgeAttack",
+    ),
+    "boundary": ("Boundary", "BoundaryAttack"),
+    "hop-skip-jump": ("HopSkipJump", "HopSkipJumpAttack"),
+    "pointwise": ("Pointwise", "PointwiseAttack"),
+    "gen-attack": ("GenAttack", "GenAttack"),
+    "uniform-noise": (
+        "Uniform noise",
+        "LinfRepeatedAdditiveUniformNoiseAttack L2ClippingAwareRepeatedAdditiveUniformNoiseAttack "
+        "L2RepeatedAdditiveUniformNoiseAttack LinfAdditiveUniformNoiseAttack "
+        "L2ClippingAwareAdditiveUniformNoiseAttack L2AdditiveUniformNoiseAttack",
+    ),
+    "gaussian-noise": (
+        "Gaussian noise",
+        "L2ClippingAwareRepeatedAdditiveGaussianNoiseAttack L2RepeatedAdditiveGaussianNoiseAttack "
+        "L2ClippingAwareAdditiveGaussianNoiseAttack L2AdditiveGaussianNoiseAttack",
+    ),
+    "salt-and-pepper": ("Salt and pepper", "SaltAndPepperNoiseAttack"),
+    "blended-noise": ("Blended noise", "LinearSearchBlendedUniformNoiseAttack"),
+    "contrast": (
+        "Contrast",
+        "BinarySearchContrastReductionAttack LinearSearchContrastReductionAttack "
+        "L2ContrastReductionAttack",
+    ),
+    "blur": ("Blur", "GaussianBlurAttack"),
+    "inversion": ("Inversion", "InversionAttack"),
+}
+
+
+def _with_classes(row: AttackSpec, names: str) -> AttackSpec:
+    """A row with Foolbox's classes of its method, and the norms that it lacks from them."""
+    found, classes = tuple(names.split()), dict(row.classes)
+    for norm, path in ((n, p) for name in found for n, p in _BY_NAME[name].classes.items()):
+        classes.setdefault(norm, path)
+    return replace(row, classes=classes, foolbox=found)
+
+
+def _family(name: str, title: str, names: str) -> AttackSpec:
+    first = _BY_NAME[names.split()[0]]
+    return _with_classes(replace(first, name=name, title=title), names)
+
+
+_BY_NAME = {row.name: row for row in _ROWS}
+
+_OURS = [row for row in _ROWS if row.name.islower()]
+
+PLAIN: Mapping[str, AttackSpec] = {
+    **{row.name: _with_classes(row, _ALSO.get(row.name, "")) for row in _OURS},
+    **{name: _family(name, title, names) for name, (title, names) in _FAMILIES.items()},
+}
+"""The attacks by the names that a mark should use; a name covers every norm of its method."""
+
+CATALOGUE: Mapping[str, AttackSpec] = {**_BY_NAME, **PLAIN}
+"""The same, and each class of Foolbox by its own name, in its own norm."""
 
 # Foolbox's own short names, where they mean another class than a plain name of ours does.
 ALIASES: Mapping[str, str] = {
@@ -199,11 +319,17 @@ ALIASES: Mapping[str, str] = {
     "MIFGSM": "mi-fgsm",
 }
 
+# What an attack needs beside Foolbox.
+PACKAGES: Mapping[str, str] = {"brendel-bethge": "numba"}
+
 _NOT_ADAM = "Foolbox's class never uses Adam; use LinfAdamProjectedGradientDescentAttack or pgd"
+_OTHER_SAMPLES = "it answers with other samples, so no budget bounds it"
+_REFINES = "it refines the examples of another attack; name that one"
 REFUSED: Mapping[str, str] = {
-    "SpatialAttack": "it rotates and shifts, so no budget bounds it",
-    "DatasetAttack": "it answers with other samples, so no budget bounds it",
-    "BinarizationRefinementAttack": "it refines the examples of another attack; name that one",
+    "SpatialAttack": "it rotates and shifts, so no budget bounds it; use blur or contrast for a "
+    "change of the whole image within a budget",
+    "DatasetAttack": f"{_OTHER_SAMPLES}; use blended-noise, or boundary with an init_attack",
+    "BinarizationRefinementAttack": f"{_REFINES}, such as pointwise",
     "L1AdamBasicIterativeAttack": _NOT_ADAM,
     "L2AdamBasicIterativeAttack": _NOT_ADAM,
     "L1AdamProjectedGradientDescentAttack": _NOT_ADAM,
@@ -277,6 +403,12 @@ def _distance_of(attack: Any) -> Any:
         return None
 
 
-def fitting(threat: Threat) -> list[str]:
-    """Names of attacks for which a threat means something, plain names first."""
-    return [name for name, spec in CATALOGUE.items() if threat in spec.threats]
+def fitting(threat: Threat, offered: Access = "gradient") -> list[str]:
+    """Plain names of attacks for which a threat means something.
+
+    Args:
+        threat: What the attacker knows.
+        offered: The most that what is attacked can be asked for.
+    """
+    asked = ACCESSES[: ACCESSES.index(offered) + 1]
+    return [name for name, row in PLAIN.items() if threat in row.threats and row.access in asked]

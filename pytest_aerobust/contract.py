@@ -98,6 +98,7 @@ class Contract:
         seed: Seed of everything random; None asks the options.
         waivers: Checks of the evidence that are turned off, with the reasons.
         strength: Whether a pass needs the dear checks, too.
+        queries: The most answers that a black-box attacker gets for one sample; None: no limit.
     """
 
     attack: AttackChoice
@@ -117,6 +118,7 @@ class Contract:
     seed: int | None = None
     waivers: Waivers = ()
     strength: Strength = "standard"
+    queries: int | None = None
 
     @property
     def largest_eps(self) -> float:
@@ -139,6 +141,7 @@ class Contract:
         parts += [eps]
         parts += [self.threat] if self.threat not in (None, spec.threats[0]) else []
         parts += [_target_id(self.target.plain)] if self.target is not None else []
+        parts += [f"queries{self.queries}"] if self.queries is not None else []
         parts += [self.model] if self.model != "aerobust_model" else []
         parts += [self.data] if self.data != "aerobust_data" else []
         parts += [self.filter or "unfiltered"] if self.filter != "aerobust_filter" else []
@@ -168,6 +171,8 @@ class Contract:
         spec = self.attack.spec
         if self.threat is not None:
             return self.threat
+        if self.queries is not None:
+            return "black-box"
         fits = preferred in spec.threats and (filtered or preferred not in FILTER_THREATS)
         return preferred if preferred is not None and fits else spec.threats[0]
 
@@ -188,8 +193,9 @@ class Contract:
             takers = [name for name in ("fgsm", "bim", "pgd", "mi-fgsm") if name != spec.name]
             raise ContractError(
                 f"{spec.name} takes no target (target={self.target.plain}); "
-                f"attacks that do are {', '.join(takers)}, L2CarliniWagnerAttack, ..."
+                f"attacks that do are {', '.join(takers)}, carlini-wagner, ..."
             )
+        self._check_queries()
         if self.target is not None and self.target.derived and spec.target == "only":
             raise ContractError(
                 f"target={self.target.plain!r} is derived from the untargeted attack, but "
@@ -210,6 +216,22 @@ class Contract:
             raise ContractError(
                 f"threat={self.threat!r} is {FILTER_THREATS[self.threat]}, but filter=None; "
                 "leave the threat out"
+            )
+
+    def _check_queries(self) -> None:
+        if self.queries is None:
+            return
+        spec, asking = self.attack.spec, fitting("black-box")
+        if spec.access == "gradient":
+            raise ContractError(
+                f"queries={self.queries} limits what an attacker asks the pipeline, but "
+                f"{spec.name} follows gradients; attacks that only ask are "
+                f"{', '.join(asking[:6])}, ..."
+            )
+        if self.threat not in (None, "black-box"):
+            raise ContractError(
+                f"queries={self.queries} limits what an attacker asks the pipeline; under "
+                f"threat={self.threat!r} he asks a copy of his own. Leave one of them out"
             )
 
 
@@ -253,6 +275,7 @@ def robust(
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
     seed: int | None = None,
+    queries: int | None = None,
     confidence: float | None = None,
     waive: Mapping[str, str] | None = None,
     strength: Strength = "standard",
@@ -302,6 +325,8 @@ def robust(
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many samples, stratified by label; all by default.
         seed: Seed of random starts and draws.
+        queries: Most answers of the pipeline for one sample, at least 1, starting points and line
+            searches included; for the attacks that ask without gradients. No limit by default.
         confidence: Reserved for statements about the population; refused in this version.
         waive: Checks of the evidence that are turned off, each with the reason, which is kept with
             the result: ``{"noise": "trained on noise, see ticket 7"}``.
@@ -356,6 +381,7 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "seed": checked_count("seed", given["seed"], least=0),
         "waivers": checked_waivers(given["waive"]),
         "strength": checked_strength(given["strength"]),
+        "queries": checked_count("queries", given["queries"], least=1),
     }
     marks = _checked_marks(given["marks"])
     found = []

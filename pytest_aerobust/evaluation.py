@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.arms import OnExamples, Retirement, RunningArm, unseen
-from pytest_aerobust.attacks.build import build_attack, check_bounds
+from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import loss_gradients
 from pytest_aerobust.catalogue import FILTER_THREATS, Threat
 from pytest_aerobust.checks import Strength, Waivers
@@ -25,7 +25,7 @@ from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.answers import CHECKS, COUNT, Asked, state
 from pytest_aerobust.evidence.sanity import count_note, setting_notes
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.results import Evaluation, Evidence
+from pytest_aerobust.results import Evaluation, Evidence, Queries
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
@@ -59,6 +59,7 @@ class Measurement:
         seed: Seed of everything random.
         waivers: Checks of the evidence that are turned off, with the reasons.
         strength: Whether the dear checks are asked for, too.
+        queries: The most answers that a black-box attacker gets for one sample, or None.
     """
 
     attack: AttackChoice
@@ -68,6 +69,7 @@ class Measurement:
     seed: int = 0
     waivers: Waivers = ()
     strength: Strength = "standard"
+    queries: int | None = None
 
     @property
     def stream(self) -> int:
@@ -108,6 +110,7 @@ def measure(
         ContractError: The attack can't work on this subject.
     """
     started = time.perf_counter()
+    subject.check_access(measurement.attack.spec)
     with isolated(measurement.stream), subject.borrowed(device) as sides:
         run = _Run(subject.bounds, subject.classes, sides, measurement, on_examples, need, started)
         known: Remembered = {} if remembered is None else remembered
@@ -142,7 +145,6 @@ class _Run:
         _check_filter(measurement.threat, sides)
 
         def arm(name: str, side: Classifier, samples: Samples, bounds: Box) -> RunningArm:
-            check_bounds(measurement.attack, bounds)
             ball = Ball(measurement.attack.norm, measurement.eps, bounds)
             return RunningArm(name, side, samples, ball, on_examples)
 
@@ -368,11 +370,9 @@ class _Run:
     def _run_search(
         self, side: Classifier, arm: RunningArm, rows: Tensor, watch: Retirement
     ) -> list[Tensor]:
-        return (
-            self._search.search(arm.problem(side, rows, self._measurement.stream), watch)
-            if len(rows)
-            else []
-        )
+        told = self._measurement
+        problem = arm.problem(side, rows, told.stream, told.queries)
+        return self._search.search(problem, watch) if len(rows) else []
 
     def evaluation(self) -> Evaluation:
         """What is known now, with the confusion matrices."""
@@ -400,6 +400,7 @@ class _Run:
             notes=self._notes(),
             targets=self._table,
             classes=tuple(map(str, self._names())),
+            queries=self._queries(),
             seconds=time.perf_counter() - self._started,
         )
 
@@ -417,6 +418,13 @@ class _Run:
             *(finding for finding in found if finding.name not in waived),
             *off,
         )
+
+    def _queries(self) -> Queries | None:
+        """What the pipeline was asked; under other threats the attacker asks a copy of his own."""
+        measurement = self._measurement
+        if measurement.threat != "black-box":
+            return None
+        return self._arms[-1].queries(measurement.queries)
 
     def _notes(self) -> tuple[str, ...]:
         eps, samples, pipeline = self._measurement.eps, self._sides.samples, self._arms[-1]

@@ -186,6 +186,21 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Queries:
+    """What a black-box attacker asked the pipeline, over the samples that he asked about.
+
+    Attributes:
+        limit: The most answers that the contract grants for one sample; None where it sets none.
+        most: The most that he took for one.
+        mean: What he took on average.
+    """
+
+    limit: int | None
+    most: int
+    mean: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The measured outcome of one attack at one budget.
 
@@ -206,6 +221,7 @@ class Evaluation:
         targets: The target of each class from 0, None for one whose samples are not attacked;
             None where the attack has no target.
         classes: Name of each class from 0: the model's own, or its number.
+        queries: What a black-box attacker asked; None under every other threat.
         seconds: Wall-clock time of the measurement.
     """
 
@@ -223,6 +239,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     targets: tuple[int | None, ...] | None = None
     classes: tuple[str, ...] = ()
+    queries: Queries | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -255,7 +272,7 @@ class Evaluation:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Evaluation":
         """The inverse of :meth:`to_dict`."""
-        filtered, targets = plain["filtered"], plain["targets"]
+        filtered, targets, queries = plain["filtered"], plain["targets"], plain["queries"]
         built = {
             "unfiltered": Arm.from_dict(plain["unfiltered"]),
             "filtered": None if filtered is None else Arm.from_dict(filtered),
@@ -263,5 +280,6 @@ class Evaluation:
             "notes": tuple(plain["notes"]),
             "targets": None if targets is None else tuple(targets),
             "classes": tuple(plain["classes"]),
+            "queries": None if queries is None else Queries(**queries),
         }
         return cls(**{**plain, **built})

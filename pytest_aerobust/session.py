@@ -140,6 +140,9 @@ class Judged:
             low, high = evaluation.pipeline.target_hits_interval
             found["target"] = evaluation.target
             found |= {"target_hits_low": float(low), "target_hits_high": float(high)}
+        if (queries := evaluation.queries) is not None:
+            found |= {"queries_most": queries.most, "queries_mean": queries.mean}
+            found |= {} if queries.limit is None else {"queries_limit": queries.limit}
         found |= {check.name: float(check.floor) for check in self.verdict.checks}
         return [(f"aerobust_{name}", value) for name, value in found.items()]
 
@@ -339,6 +342,7 @@ class Robustness:
             self._costs.seed or 0,
             contract.waivers,
             contract.strength,
+            contract.queries,
         )
         kept = Counterexamples("unfiltered" if self._subject.filter is None else "filtered")
         evaluation = measure(
@@ -411,6 +415,7 @@ def evaluate(
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
     seed: int = 0,
+    queries: int | None = None,
     device: str | None = None,
     waive: Mapping[str, str] | None = None,
     strength: Strength = "standard",
@@ -420,7 +425,8 @@ def evaluate(
 
     Args:
         model: A torch or Lightning module from inputs ``(N, ...)`` to logits ``(N, K)``, a fitted
-            scikit-learn classifier of the linear or MLP kind, or a ready ``foolbox.Model``.
+            scikit-learn classifier (one that is neither linear nor an MLP: under ``black-box``
+            alone), or a ready ``foolbox.Model``.
         data: ``(inputs, labels)``, a Dataset, a DataLoader or a LightningDataModule.
         attack: Name of an attack, or an instance of a Foolbox attack.
         eps: Budget in the units of the data, at least 0.
@@ -442,6 +448,7 @@ def evaluate(
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many, stratified by label; all by default.
         seed: Seed of everything random.
+        queries: Most answers of the pipeline for one sample, at least 1, as in :func:`robust`.
         device: Where to run; None stays where the model is.
         waive: Checks of the evidence that are turned off, each with the reason.
         strength: How much evidence is gathered: ``"standard"`` or ``"thorough"``.
@@ -460,6 +467,7 @@ def evaluate(
     wanted = checked_target(target)
     drawn = checked_count("seed", seed, least=0) or 0
     passing = checked_filter_gradient(filter_gradient)
+    granted = checked_count("queries", queries, least=1)
     Contract(
         choice,
         checked_eps(eps),
@@ -467,6 +475,7 @@ def evaluate(
         wanted,
         filter=None if filter is None else "filter",
         filter_gradient=passing,
+        queries=granted,
     ).check()
     subject = build_subject(
         model,
@@ -491,6 +500,7 @@ def evaluate(
             drawn,
             checked_waivers(waive),
             checked_strength(strength),
+            granted,
         ),
         on_examples=on_examples or unseen,
         device=device,

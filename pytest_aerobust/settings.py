@@ -125,6 +125,11 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="write the worst counterexamples of each failing contract into this folder",
     )
+    group.addoption(
+        "--aerobust-attacks",
+        action="store_true",
+        help="print the attacks that a contract can name, and exit",
+    )
     # What `python -m pytest_aerobust replay` runs.
     group.addoption("--aerobust-replay", metavar="PATH", help=argparse.SUPPRESS)
     parser.addini("aerobust", "check robustness contracts (bool)", type="bool", default=None)

@@ -109,6 +109,7 @@ def explain(verdict: Verdict, evaluation: Evaluation) -> str:
     facts = (
         _arms(evaluation),
         _attack(evaluation),
+        _asked(evaluation),
         _targets(evaluation),
         *_other_checks(verdict),
     )
@@ -202,8 +203,26 @@ def _told_apart(value: Fraction, floor: Fraction) -> tuple[str, str]:
 def _conditions(evaluation: Evaluation) -> str:
     parts = [f"{evaluation.label} eps={evaluation.eps:.4g}"]
     parts += [f"target {evaluation.target}"] if evaluation.target is not None else []
-    parts += [evaluation.threat, "no filter" if evaluation.filtered is None else "filter on"]
+    parts += [
+        evaluation.threat,
+        *_limit(evaluation),
+        "no filter" if evaluation.filtered is None else "filter on",
+    ]
     return ", ".join(parts)
+
+
+def _limit(evaluation: Evaluation) -> list[str]:
+    queries = evaluation.queries
+    if queries is None or queries.limit is None:
+        return []
+    return [f"within {queries.limit} {'query' if queries.limit == 1 else 'queries'} a sample"]
+
+
+def _asked(evaluation: Evaluation) -> str:
+    queries = evaluation.queries
+    if queries is None:
+        return ""
+    return f"asked up to {queries.most} times a sample, {queries.mean:.0f} on average"
 
 
 def _arms(evaluation: Evaluation) -> str:

@@ -5,9 +5,22 @@ from importlib import import_module
 
 import foolbox.attacks
 import pytest
-from foolbox.attacks.base import Attack, FlexibleDistanceMinimizationAttack
+from foolbox.attacks.base import (
+    Attack,
+    FlexibleDistanceMinimizationAttack,
+    MinimizationAttack,
+)
 
-from pytest_aerobust.catalogue import ALIASES, CATALOGUE, REFUSED, describe, find
+from pytest_aerobust.catalogue import (
+    ALIASES,
+    CATALOGUE,
+    PLAIN,
+    REFUSED,
+    THREATS,
+    describe,
+    find,
+    fitting,
+)
 from pytest_aerobust.errors import ContractError
 
 ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1, "l0": 0}
@@ -32,9 +45,11 @@ def test_a_row_names_a_class_with_its_arguments_and_norm(spec, norm):
     taken = accepted(kind)
     assert set(spec.arguments) == taken - {"distance"}
     fixed = getattr(kind, "distance", None)
-    several = issubclass(kind, FlexibleDistanceMinimizationAttack) or len(spec.norms) > 1
-    if not isinstance(fixed, property) and not (several and not spec.classes[norm].startswith("p")):
+    if "constraint" in spec.arguments:
+        fixed = kind(constraint=norm).distance
+    if not issubclass(kind, FlexibleDistanceMinimizationAttack) and not isinstance(fixed, property):
         assert fixed.p == ORDERS[norm]
+    assert issubclass(kind, MinimizationAttack) == spec.minimises
 
 
 def accepted(kind):
@@ -85,3 +100,43 @@ def test_a_ready_instance_is_described_by_its_class_and_an_own_one_by_its_distan
     assert describe(Mine()).norms == ("l2",)
     with pytest.raises(ContractError, match="instance of a Foolbox attack"):
         describe(object())
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in PLAIN])
+def test_a_class_of_foolbox_is_an_attack_of_a_plain_name(name):
+    """Whatever Foolbox can do has a plain name, which asks for no more and takes the same."""
+    families = [row for row in PLAIN.values() if name in row.foolbox]
+    assert len(families) == 1
+    (family,), row = families, find(name)
+    assert set(row.norms) <= set(family.norms)
+    assert (row.access, row.title) == (family.access, name)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_plain_name_is_one_attack_in_every_norm(name):
+    """All classes that it runs ask for the same, take the same target and have the same end."""
+    family = PLAIN[name]
+    taken = [row for row in CATALOGUE.values() if set(row.classes.values()) & lent(family)]
+    assert {(row.access, row.target, row.minimises, row.unit_bounds) for row in taken} <= {
+        (family.access, family.target, family.minimises, family.unit_bounds)
+    }
+    assert name == name.lower()
+
+
+def lent(family):
+    return {path for path in family.classes.values() if path.startswith("foolbox")}
+
+
+def test_attacks_without_gradients_fit_the_black_box():
+    """What a threat is good for is told by plain names, of decisions alone where that is all."""
+    assert "boundary" in fitting("black-box")
+    assert "gen-attack" in set(fitting("black-box")) - set(fitting("black-box", "decision"))
+    assert not set(fitting("black-box")) & set(fitting("white-box"))
+    assert all(set(fitting(threat)) <= set(PLAIN) for threat in THREATS)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_names_a_way_out(name):
+    """Every refused class comes with an attack that can be used."""
+    words = set(REFUSED[name].replace(",", " ").replace(";", " ").split())
+    assert words & set(CATALOGUE)

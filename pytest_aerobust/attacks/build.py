@@ -7,20 +7,6 @@ from pytest_aerobust.attacks.search import Search
 from pytest_aerobust.attacks.stock import StockAttack
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.subjects.box import Box
-
-
-def check_bounds(choice: AttackChoice, bounds: Box) -> None:
-    """Refuse bounds that the attack can't work within.
-
-    Raises:
-        ContractError: It knows [0, 1] alone.
-    """
-    if choice.spec.unit_bounds and bounds.hull != (0.0, 1.0):
-        raise ContractError(
-            f"{choice.spec.name} works in the bounds (0, 1) alone, the contract's are {bounds}: "
-            "scale the data, or choose BoundaryAttack"
-        )
 
 
 def build_attack(choice: AttackChoice) -> Search:

@@ -278,6 +278,9 @@ class _CriterionWatcher:
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         """Foolbox has no place for evidence."""
 
+    def saw_answers(self, rows: Tensor) -> None:
+        """Nor for counts."""
+
 
 def _foolbox_problem(
     model: Any, inputs: Tensor, criterion: Any, epsilon: float

@@ -28,6 +28,8 @@ class Problem:
         samples: Number of each sample in the user's data; random starts are keyed by it, so
             that neither chunk size, nor company, nor a subset changes what a sample draws.
         seed: Seed of everything random.
+        queries: The most answers that the attacked side gives for one sample; None where
+            nobody counts. A search without gradients must keep to it.
     """
 
     ask: Callable[[Tensor], Tensor]
@@ -40,6 +42,7 @@ class Problem:
     places: np.ndarray
     samples: np.ndarray
     seed: int
+    queries: int | None = None
 
     def box(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The smallest and the largest values that the attacker may give to the inputs of `rows`.
@@ -66,6 +69,9 @@ class Watcher(Protocol):
 
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         """Look at the gradients of `rows` at the start of the search."""
+
+    def saw_answers(self, rows: Tensor) -> None:
+        """Count one answer more for each of `rows`, by a search that needs no gradients."""
 
 
 class Search(Protocol):

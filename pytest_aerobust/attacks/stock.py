@@ -1,19 +1,23 @@
 """Any attack of Foolbox as it is, in blocks that draw the same numbers in every run."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from math import prod
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from foolbox import Misclassification, PyTorchModel, TargetedMisclassification
+from foolbox.attacks import BoundaryAttack, HopSkipJumpAttack
 from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
 from foolbox.attacks.gradient_descent_base import BaseGradientDescent
 from torch import Tensor, nn
 
+from pytest_aerobust.attacks.questions import Questions, SearchEnded, SearchEndless
 from pytest_aerobust.attacks.search import Problem, Watcher, loss_gradients, public_settings
+from pytest_aerobust.attacks.starts import starting_points
 from pytest_aerobust.catalogue import Norm
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import AerobustError, AttackError
@@ -21,6 +25,33 @@ from pytest_aerobust.subjects.state import seed_globals
 
 # What Foolbox calls the numbers of its rounds, one inside the other.
 _COUNTS = ("steps", "binary_search_steps", "repeats", "directions", "population")
+
+
+class _Part(NamedTuple):
+    """Some samples of a search.
+
+    Attributes:
+        problem: The search over them alone.
+        rows: Their places in the whole search.
+        questions: Where they ask without gradients; None where they need these.
+    """
+
+    problem: Problem
+    rows: Tensor
+    questions: Questions | None
+
+    def of(self, members: np.ndarray) -> "_Part":
+        problem = self.problem
+        places = torch.from_numpy(np.flatnonzero(members)).to(self.rows.device)
+        smaller = replace(
+            problem,
+            inputs=problem.inputs[places],
+            labels=problem.labels[places],
+            targets=None if problem.targets is None else problem.targets[places],
+            places=problem.places[members],
+            samples=problem.samples[members],
+        )
+        return _Part(smaller, self.rows[places], self.questions)
 
 
 class StockAttack:
@@ -34,7 +65,7 @@ class StockAttack:
 
     def __init__(self, attack: Any, choice: AttackChoice) -> None:
         self._attack, self._norm = attack, choice.norm
-        self._needs_gradients = choice.spec.access == "gradient"
+        self._access, self._in_unit = choice.spec.access, choice.spec.unit_bounds
         self._worked, self._gave_up = False, cast("AttackError | None", None)
 
     @property
@@ -46,7 +77,9 @@ class StockAttack:
     def passes(self) -> int:
         """By the counts that its constructor took; a start or a line search is not among them."""
         told = (getattr(self._attack, name, None) for name in _COUNTS)
-        return prod((3 if self._needs_gradients else 1, *(int(count) for count in told if count)))
+        return prod(
+            (3 if (self._access == "gradient") else 1, *(int(count) for count in told if count))
+        )
 
     def travel(self, eps: float) -> float | None:
         """Known for descents with a step size of their own; elsewhere a step means many things."""
@@ -64,10 +97,14 @@ class StockAttack:
             AttackError: Foolbox raises on every sample.
         """
         rows = torch.arange(len(problem.inputs), device=problem.inputs.device)
-        if self._needs_gradients:
+        questions = None
+        if self._access == "gradient":
             watcher.saw_gradients(rows, loss_gradients(problem))
+        else:
+            questions = Questions(problem, watcher, self._norm)
+        whole = _Part(problem, rows, questions)
         numbers = problem.places // self.block
-        found = [self._block(problem, numbers == number) for number in np.unique(numbers)]
+        found = [self._block(whole.of(numbers == number)) for number in np.unique(numbers)]
         # Foolbox was told the hull of the bounds: what is narrower is put right here.
         raw = torch.cat(found)
         raw = raw if problem.bounds.plain else raw.clamp(*problem.bounds.around(problem.inputs))
@@ -76,40 +113,39 @@ class StockAttack:
         watcher.retired(left, clipped[left], None)
         return [raw, clipped]
 
-    def _block(self, problem: Problem, members: np.ndarray) -> Tensor:
+    def _block(self, block: _Part) -> Tensor:
         """Candidates for one block; NaN, which is void evidence, where Foolbox gives up.
 
         Raises:
             AttackError: It has given up on every sample so far.
         """
-        block = _part(problem, members)
-        found = self._halved(block, _block_seed(problem.seed, int(block.places[0]) // self.block))
+        number = int(block.problem.places[0]) // self.block
+        found = self._halved(block, _block_seed(block.problem.seed, number))
         if self._gave_up is not None and not self._worked:
             raise self._gave_up
         return found
 
-    def _halved(self, problem: Problem, seed: int) -> Tensor:
+    def _halved(self, part: _Part, seed: int) -> Tensor:
         """One sample without a starting point ends Foolbox's whole batch: look for it by halves."""
         try:
-            found = self._candidates(problem, seed)
+            found = self._candidates(part, seed)
         except AttackError as error:
             self._gave_up = error
-            if len(problem.places) == 1:
-                return torch.full_like(problem.inputs, torch.nan)
-            first = np.arange(len(problem.places)) < len(problem.places) // 2
-            parts = (_part(problem, half) for half in (first, ~first))
-            return torch.cat([self._halved(part, seed) for part in parts])
-        self._worked = True
+            samples = len(part.rows)
+            if samples == 1:
+                return torch.full_like(part.problem.inputs, torch.nan)
+            first = np.arange(samples) < samples // 2
+            return torch.cat([self._halved(part.of(half), seed) for half in (first, ~first)])
+        self._worked = self._worked or bool(found.isfinite().any())
         return found
 
-    def _candidates(self, problem: Problem, seed: int) -> Tensor:
+    def _candidates(self, part: _Part, seed: int) -> Tensor:
         seed_globals(seed)
         with warnings.catch_warnings():
             # Under -W error a remark of Foolbox would end the search.
             warnings.filterwarnings("default", module="foolbox")
             try:
-                candidates = self._run(problem)
-                return candidates.detach().to(problem.inputs).reshape_as(problem.inputs)
+                return self._found(part)
             except AerobustError:
                 raise
             except Exception as cause:
@@ -119,53 +155,119 @@ class StockAttack:
                     "other attack_args or another attack"
                 ) from cause
 
-    def _run(self, problem: Problem) -> Tensor:
+    def _found(self, part: _Part) -> Tensor:
+        if part.questions is None:
+            return self._run(part, part.problem.ask, None)
+        if not self._needs_start:
+            return self._asked(part, part.questions, None)
+        starts, found = starting_points(part.problem, part.rows, part.questions)
+        candidates = self._unstarted(part, part.questions, found)
+        if found.any():
+            started = part.of(found.cpu().numpy())
+            candidates[found] = self._asked(started, part.questions, starts[found])
+        return candidates
+
+    @property
+    def _needs_start(self) -> bool:
+        """Whether it walks from another class, and the user has not said how to get there."""
+        walks = isinstance(self._attack, BoundaryAttack | HopSkipJumpAttack)
+        return walks and self._attack.init_attack is None
+
+    def _unstarted(self, part: _Part, questions: Questions, found: Tensor) -> Tensor:
+        """NaN for who has no start, whatever it asked; the input of who had no query left."""
+        lost = ~found & questions.live(part.rows)
+        if lost.any():
+            self._gave_up = AttackError(
+                f"{type(self._attack).__name__} found no starting point for {int(lost.sum())} of "
+                f"{len(lost)} samples: no noise within the bounds is of another class. This says "
+                "nothing about the model; give it an init_attack, or choose another attack"
+            )
+        return torch.where(_each(lost, part.problem.inputs), torch.nan, part.problem.inputs)
+
+    def _asked(self, part: _Part, questions: Questions, starts: Tensor | None) -> Tensor:
+        """Foolbox's candidates; of whom it stopped to ask for, the closest so far."""
+        inputs = part.problem.inputs
+        try:
+            found = self._run(part, partial(self._answer, part.rows, questions), starts)
+        except SearchEnded:
+            return questions.closest[part.rows]
+        except SearchEndless:
+            # Who is still searched for was never searched to an end: no evidence.
+            lost = _each(questions.open(part.rows), inputs)
+            return torch.where(lost, torch.nan, questions.closest[part.rows])
+        live = _each(questions.live(part.rows), inputs)
+        return torch.where(live, found, questions.closest[part.rows])
+
+    def _answer(self, rows: Tensor, questions: Questions, inputs: Tensor) -> Tensor:
+        if len(inputs) % len(rows):
+            raise AttackError(
+                f"{type(self._attack).__name__} asked with {len(inputs)} inputs for {len(rows)} "
+                "samples: expected as many for each, so that answers can be counted"
+            )
+        rounds = (questions.ask(rows, each) for each in torch.split(inputs, len(rows)))
+        logits = torch.cat(list(rounds))
+        # GenAttack takes logarithms of its own, which only log-probabilities survive.
+        return logits.log_softmax(dim=1) if self._access == "score" else logits
+
+    def _run(self, part: _Part, ask: Callable[[Tensor], Tensor], starts: Tensor | None) -> Tensor:
+        problem = part.problem
         # Foolbox asserts bounds exactly, so they must be numbers that the inputs can take.
         low, high = problem.inputs.new_tensor(problem.bounds.hull).tolist()
+        frame = _Frame(low, high - low) if self._in_unit else _Frame(0.0, 1.0)
+        ends = (0.0, 1.0) if self._in_unit else (low, high)
         model = PyTorchModel(
-            _Asked(problem).eval(), bounds=(low, high), device=problem.inputs.device
+            _Asked(ask, frame, problem).eval(), bounds=ends, device=problem.inputs.device
         )
         goal = (
             Misclassification(problem.labels)
             if problem.targets is None
             else TargetedMisclassification(problem.targets)
         )
+        inputs, eps = frame.into(problem.inputs).clamp(*ends), problem.eps / frame.span
+        told = {} if starts is None else {"starting_points": frame.into(starts).clamp(*ends)}
         found: Tensor
         if isinstance(self._attack, FixedEpsilonAttack):
-            found = self._attack.run(model, problem.inputs, goal, epsilon=problem.eps)
+            found = self._attack.run(model, inputs, goal, epsilon=eps)
         elif isinstance(self._attack, MinimizationAttack):
-            found = self._attack.run(model, problem.inputs, goal, early_stop=problem.eps)
+            found = self._attack.run(model, inputs, goal, early_stop=eps, **told)
         else:
-            found, _, _ = self._attack(model, problem.inputs, goal, epsilons=problem.eps)
-        return found
+            found, _, _ = self._attack(model, inputs, goal, epsilons=eps)
+        return frame.back(found.detach().to(problem.inputs).reshape_as(problem.inputs))
 
 
-def _part(problem: Problem, members: np.ndarray) -> Problem:
-    rows = torch.from_numpy(np.flatnonzero(members)).to(problem.inputs.device)
-    return replace(
-        problem,
-        inputs=problem.inputs[rows],
-        labels=problem.labels[rows],
-        targets=None if problem.targets is None else problem.targets[rows],
-        places=problem.places[members],
-        samples=problem.samples[members],
-    )
+class _Frame(NamedTuple):
+    """Where an attack sees the data: moved by `low` and shrunk by `span`."""
+
+    low: float
+    span: float
+
+    def into(self, inputs: Tensor) -> Tensor:
+        return (inputs - self.low) / self.span
+
+    def back(self, inputs: Tensor) -> Tensor:
+        return inputs * self.span + self.low
 
 
 class _Asked(nn.Module):
     """The engine's checked question as the module that Foolbox wants."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, ask: Callable[[Tensor], Tensor], frame: _Frame, problem: Problem) -> None:
         super().__init__()
-        self._ask = problem.ask
+        self._ask, self._frame = ask, frame
         self._originals, self._mutable = problem.inputs, problem.bounds.mutable
 
     def forward(self, inputs: Tensor) -> Tensor:
+        inputs = self._frame.back(inputs)
         if self._mutable is not None and len(inputs) == len(self._originals):
             # Foolbox asks about its batch in its order. What may not change is as it was, so
             # that no answer and no gradient comes from there.
             inputs = torch.where(self._mutable, inputs, self._originals)
         return self._ask(inputs)
+
+
+def _each(mask: Tensor, inputs: Tensor) -> Tensor:
+    """A mask ``(n,)`` in the shape that speaks of whole samples."""
+    return mask.reshape(-1, *[1] * (inputs.ndim - 1))
 
 
 def _into_ball(candidates: Tensor, problem: Problem, norm: Norm) -> Tensor:

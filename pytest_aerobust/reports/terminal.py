@@ -70,8 +70,10 @@ def _row(report: Any, name: str) -> dict[str, str]:
 
 
 def _attack(evaluation: Evaluation) -> str:
-    target = evaluation.target
-    return evaluation.attack if target is None else f"{evaluation.attack} to {target}"
+    target, queries = evaluation.target, evaluation.queries
+    aimed = "" if target is None else f" to {target}"
+    limited = "" if queries is None or queries.limit is None else f", {queries.limit} queries"
+    return f"{evaluation.attack}{aimed}{limited}"
 
 
 def _accuracy(arm: Arm) -> str:

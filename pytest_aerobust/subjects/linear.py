@@ -16,12 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytest_aerobust.errors import ModelError
-from pytest_aerobust.subjects.data import Samples, listed
 
 # Scores of a twin may differ by this share of a sample's largest score, or of 1 if that is more.
 _TOLERANCE = 1e-4
 # A value is on the border of a clipping scaler up to this share of the scaler's range.
 _BORDER = 1e-6
+
+
+class NoTwinError(ModelError):
+    """An estimator that can't be written as torch layers; it may still be asked for answers."""
 
 
 class Twin(nn.Sequential):
@@ -58,7 +61,7 @@ class Twin(nn.Sequential):
         Raises:
             ModelError: They disagree, the original fails, or it has another number of features.
         """
-        self._check_features(inputs, name)
+        check_features(self.features, inputs, name)
         expected, labels = self._asked(inputs, name)
         with torch.no_grad():
             logits = self(inputs)
@@ -77,14 +80,6 @@ class Twin(nn.Sequential):
                 f"(rounding is {allowed[wrong].min():.1g}) and {(~same[wrong]).sum()} labels "
                 "differ. Was the estimator changed after it was fitted, or do its features need "
                 "more than float32 can hold?"
-            )
-
-    def _check_features(self, inputs: Tensor, name: str) -> None:
-        given = inputs[0].numel()
-        if given != self.features:
-            raise ModelError(
-                f"{name} was fitted on {self.features} features, but the inputs "
-                f"{tuple(inputs.shape)} have {given} a sample: expected the data that it is for"
             )
 
     def _asked(self, inputs: Tensor, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +105,20 @@ _SCORES: dict[str, Callable[[Tensor], np.ndarray]] = {
 }
 
 
+def check_features(fitted: int | None, inputs: Tensor, name: str) -> None:
+    """Hold inputs ``(N, ...)`` against the number of features that an estimator was fitted on.
+
+    Raises:
+        ModelError: They differ, where the number is known.
+    """
+    given = inputs[0].numel()
+    if fitted not in (None, given):
+        raise ModelError(
+            f"{name} was fitted on {fitted} features, but the inputs {tuple(inputs.shape)} have "
+            f"{given} a sample: expected the data that it is for"
+        )
+
+
 def is_estimator(model: Any) -> bool:
     """Whether scikit-learn made the model's class, or a base of it."""
     return any(_of_sklearn(base) for base in type(model).__mro__)
@@ -123,7 +132,8 @@ def twin_of(estimator: Any, name: str) -> Twin:
         name: What errors call it.
 
     Raises:
-        ModelError: It has no twin, or is not fitted.
+        NoTwinError: It has no twin.
+        ModelError: It is not fitted, or can't be judged.
     """
     parts = list(_parts(_Part(name, estimator), name))
     if not parts:
@@ -134,38 +144,6 @@ def twin_of(estimator: Any, name: str) -> Twin:
     _check_classes(last)
     layers += kind.layers(last.estimator)
     return Twin(estimator, last.estimator.n_features_in_, kind.answers[-1], layers)
-
-
-def common_classes(model: nn.Module, bare: nn.Module | None) -> tuple[Any, ...] | None:
-    """The names of the classes of both arms' models; None where neither has any.
-
-    Raises:
-        ModelError: They differ; a torch module's classes are 0 to K-1.
-    """
-    named = [part.classes if isinstance(part, Twin) else None for part in (model, bare)]
-    told = [classes for classes in named if classes is not None]
-    if bare is None or not told or named[0] == named[1]:
-        return named[0]
-    if len(told) == 1 and told[0] == tuple(range(len(told[0]))):
-        return told[0]
-    words = ["0 to K-1" if classes is None else listed(classes) for classes in named]
-    raise ModelError(
-        f"model has the classes {words[0]}, unfiltered_model {words[1]}: expected the same, in "
-        "the same order"
-    )
-
-
-def check_twin(
-    model: nn.Module | None, front: nn.Module | None, samples: Samples, name: str
-) -> None:
-    """Hold a twin, if it is one, against its original on the samples behind the front.
-
-    Raises:
-        ModelError: As for :meth:`Twin.check`.
-    """
-    if isinstance(model, Twin):
-        inputs = samples.inputs.to("cpu", torch.float32)
-        model.check(inputs if front is None else front(inputs), samples.ids, name)
 
 
 class _Part(NamedTuple):
@@ -204,10 +182,10 @@ def _kind(part: _Part, table: Mapping[str, _Kind]) -> _Kind:
     """The row of a fitted estimator that computes what its row says."""
     base = _nearest(part.estimator, table)
     if base is None:
-        raise ModelError(f"{_what(part)}, which has no torch twin; {_hint(part)}{_supported()}")
+        raise NoTwinError(f"{_what(part)}, which has no torch twin; {_hint(part)}{_supported()}")
     kind = table[base.__name__]
     _check_answers(part, base, kind.answers)
-    _check_fitted(part)
+    check_fitted(part.estimator, part.name)
     return kind
 
 
@@ -239,10 +217,7 @@ _HINTS = {
 
 
 def _supported() -> str:
-    return (
-        f"expected a {', '.join(_CLASSIFIERS)}, or a Pipeline of one with {', '.join(_SCALERS)}. "
-        "Other classifiers will be attackable by black-box threats in a later version"
-    )
+    return f"expected a {', '.join(_CLASSIFIERS)}, or a Pipeline of one with {', '.join(_SCALERS)}"
 
 
 def _check_answers(part: _Part, base: type, names: tuple[str, ...]) -> None:
@@ -251,21 +226,23 @@ def _check_answers(part: _Part, base: type, names: tuple[str, ...]) -> None:
     for name in names:
         own, known = (inspect.getattr_static(owner, name, None) for owner in (cls, base))
         if own is not known:
-            raise ModelError(
+            raise NoTwinError(
                 f"{_what(part)} with a {name} of its own, so the torch twin of its base "
                 f"{base.__name__} would be of another model: wrap what it computes in a "
                 "torch.nn.Module"
             )
 
 
-def _check_fitted(part: _Part) -> None:
+def check_fitted(estimator: Any, name: str) -> None:
+    """Raise a ModelError where an estimator is not fitted."""
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
     try:
-        check_is_fitted(part.estimator)
+        check_is_fitted(estimator)
     except NotFittedError as error:
-        raise ModelError(f"{_what(part)} that is not fitted: call fit first") from error
+        what = _what(_Part(name, estimator))
+        raise ModelError(f"{what} that is not fitted: call fit first") from error
 
 
 def _check_classes(part: _Part) -> None:

@@ -13,7 +13,8 @@ from torch.nn.parameter import is_lazy
 
 from pytest_aerobust.arguments import Bounds
 from pytest_aerobust.errors import FilterError, ModelError
-from pytest_aerobust.subjects.linear import is_estimator, twin_of
+from pytest_aerobust.subjects.estimators import estimator_module
+from pytest_aerobust.subjects.linear import is_estimator
 
 
 class FoolboxFront(nn.Module):
@@ -87,8 +88,8 @@ def model_module(model: Any, bounds: Bounds, name: str = "model") -> nn.Module:
     """The model as a module from inputs ``(N, ...)`` to logits ``(N, K)``.
 
     Args:
-        model: A torch or Lightning module, a fitted scikit-learn classifier that has a twin, or
-            a ``foolbox.Model`` over torch.
+        model: A torch or Lightning module, a fitted scikit-learn classifier, or a
+            ``foolbox.Model`` over torch.
         bounds: The bounds that a ready ``foolbox.Model`` must share.
         name: What errors call it.
 
@@ -100,7 +101,7 @@ def model_module(model: Any, bounds: Bounds, name: str = "model") -> nn.Module:
     if _is_foolbox_model(model):
         return _foolbox_module(model, bounds, name)
     if is_estimator(model):
-        return twin_of(model, name)
+        return estimator_module(model, name)
     hint = ""
     if isinstance(model, type | str):
         hint = "; give an instance, not a class or a string"

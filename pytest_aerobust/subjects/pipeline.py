@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_aerobust.arguments import FilterGradient, Statistics
+from pytest_aerobust.catalogue import fitting
 from pytest_aerobust.errors import AerobustError, AttackError, FilterError, ModelError
 from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.state import generators
@@ -203,7 +204,7 @@ class Classifier:
             raise ModelError(
                 f"{self.name} is not differentiable: its logits carry no gradient (detach, no_grad "
                 "or NumPy inside?). Attack it with threat='black-box' and an attack that asks "
-                "only for answers, such as LinfRepeatedAdditiveUniformNoiseAttack"
+                f"only for answers, such as {', '.join(fitting('black-box')[:3])}"
             )
         return gradient
 

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from pytest_aerobust.arguments import FeatureBounds, FilterGradient, Mask, Statistics, hull
+from pytest_aerobust.catalogue import AttackSpec
 from pytest_aerobust.errors import ContractError, DataError, FilterError
 from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples, check_samples, stratified
-from pytest_aerobust.subjects.linear import check_twin, common_classes
+from pytest_aerobust.subjects.estimators import BlackBox, check_estimator, common_classes
 from pytest_aerobust.subjects.models import (
     device_of,
     filter_module,
@@ -100,6 +101,16 @@ class Subject:
         """Everything that a run borrows."""
         parts = (self.model, self.filter, self.unfiltered_model, self.front)
         return [part for part in parts if part is not None]
+
+    def check_access(self, spec: AttackSpec) -> None:
+        """Refuse an attack that asks a model for what it can't give.
+
+        Raises:
+            ModelError: An estimator without a twin has no gradients, and may have no scores.
+        """
+        for name, part in (("model", self.model), ("unfiltered_model", self.unfiltered_model)):
+            if isinstance(part, BlackBox):
+                part.check_access(spec, name)
 
     @contextmanager
     def borrowed(self, device: str | None) -> Iterator[Sides]:
@@ -216,8 +227,8 @@ def build_subject(
         checked = check_samples(data, bounds, classes)
         chosen = checked if samples is None else _drawn(checked, samples, seed)
         front = None if mean is None and std is None else Normalise(mean, std)
-        check_twin(own, front, chosen, "model")
-        check_twin(bare, front, chosen, "unfiltered_model")
+        check_estimator(own, front, chosen, "model")
+        check_estimator(bare, front, chosen, "unfiltered_model")
     return Subject(
         model=own,
         filter=filter_module(filter),

@@ -35,6 +35,9 @@ class Trial:
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         """The contract's own search is weighed by its gradients, not its rivals."""
 
+    def saw_answers(self, rows: Tensor) -> None:
+        """What a check asks is no part of the contract's budget of queries."""
+
 
 class ToTheEnd:
     """Lets nobody retire: an example that has only just crossed a border hardly transfers."""
@@ -44,3 +47,6 @@ class ToTheEnd:
 
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         """They are those of the bare arm's own search."""
+
+    def saw_answers(self, rows: Tensor) -> None:
+        """As for a trial."""

@@ -110,19 +110,22 @@ def test_a_decision_based_attack_works_there_too(digits, digits_model, digits_fi
     assert evaluation.filtered.beaten > 0
 
 
-def test_an_attack_of_the_unit_interval_is_refused_on_another_scale(digits, digits_model):
-    """HopSkipJump knows [0, 1] alone; behind a filter with another scale it would be wrong."""
+def test_an_attack_of_the_unit_interval_works_on_another_scale(digits, digits_model):
+    """HopSkipJump knows [0, 1] alone: behind a filter with another scale it is mapped there."""
     few = tuple(part[:10] for part in digits)
-    with pytest.raises(ContractError, match=r"works in the bounds \(0, 1\) alone"):
-        evaluate(
-            Unscaled(digits_model, 75),
-            few,
-            filter=Scaled(75),
-            attack="HopSkipJumpAttack",
-            eps=1.0,
-            threat="behind-filter",
-            unfiltered_model=digits_model,
-        )
+    found = evaluate(
+        Unscaled(digits_model, 75),
+        few,
+        filter=Scaled(75),
+        attack="hop-skip-jump",
+        norm="linf",
+        eps=45.0,
+        steps=2,
+        threat="behind-filter",
+        unfiltered_model=digits_model,
+    )
+    assert found.filtered.beaten > 0
+    assert not found.evidence
 
 
 def test_without_a_filter_it_means_nothing(digits, digits_model):

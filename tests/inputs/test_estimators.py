@@ -12,8 +12,13 @@ import torch
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Perceptron,
+    SGDClassifier,
+)
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -50,37 +55,101 @@ def attack(written, original):
     return run
 
 
+SUPPORTED = (
+    "no torch twin",
+    "expected a LogisticRegression, SGDClassifier, LinearSVC, MLPClassifier, or a Pipeline",
+    "StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, Normalizer",
+)
+
+
+def named(value):
+    return "" if isinstance(value, str) else type(value).__name__
+
+
 @pytest.mark.parametrize(
     ("estimator", "part"),
     [
         (RandomForestClassifier(2), "RandomForestClassifier"),
         (KNeighborsClassifier(), "KNeighborsClassifier"),
         (SVC(), "with a linear kernel, LinearSVC has one"),
-        (LinearRegression(), "it is a regressor, expected a classifier"),
         (CalibratedClassifierCV(LogisticRegression(), cv=2), "CalibratedClassifierCV"),
         (GridSearchCV(LogisticRegression(), {"C": [1]}, cv=2), "hand in its .best_estimator_"),
-        (StandardScaler(), "StandardScaler"),
         (make_pipeline(PCA(2), LogisticRegression()), "step 'pca' of model is a sklearn.decomp"),
         (
             make_pipeline(StandardScaler(), make_pipeline(PCA(2), LogisticRegression())),
             "step 'pipeline__pca' of model is a sklearn.decomposition",
         ),
         (make_pipeline(StandardScaler(), SVC()), "step 'svc' of model is a sklearn.svm"),
+    ],
+    ids=named,
+)
+def test_gradient_attacks_on_estimators_without_a_twin(attack, written, refused, estimator, part):
+    """No gradient is estimated in silence: what has a twin is named, and attacks that only ask."""
+    asking = "threat='black-box', by boundary, hop-skip-jump, pointwise"
+    estimator.fit(*written)
+    for settings in ({}, {"threat": "white-box"}, {"filter": Dimmed(), "threat": "gray-box"}):
+        with refused(ModelError, part, *SUPPORTED, "no gradients for fgsm to follow", asking):
+            attack(estimator, **settings)
+    assert attack(estimator, attack="contrast", eps=8.0).unfiltered.accuracy < 1
+
+
+@pytest.mark.parametrize(
+    ("estimator", "part"),
+    [
+        (LinearRegression(), "it is a regressor, expected a classifier"),
+        (StandardScaler(), "StandardScaler"),
         (make_pipeline(StandardScaler(), "passthrough"), "step 'standardscaler' of model"),
     ],
-    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+    ids=named,
 )
-def test_estimators_without_a_twin(attack, written, refused, estimator, part):
-    """They are named, with what is supported and what may come."""
-    with refused(
-        ModelError,
-        part,
-        "no torch twin",
-        "expected a LogisticRegression, SGDClassifier, LinearSVC, MLPClassifier, or a Pipeline",
-        "StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, Normalizer",
-        "black-box threats in a later version",
-    ):
-        attack(estimator.fit(*written))
+def test_estimators_that_classify_nothing(attack, written, refused, estimator, part):
+    """They are named, with what is supported, whatever the attack."""
+    estimator.fit(*written)
+    for name in ("fgsm", "boundary"):
+        with refused(ModelError, part, *SUPPORTED):
+            attack(estimator, attack=name)
+
+
+def test_black_boxes_that_are_not_ready(attack, written, refused):
+    """Unfitted, of several labels a sample, of one class, or of other features: told apart."""
+    inputs, labels = written
+    forest = RandomForestClassifier(2)
+    with refused(ModelError, "RandomForestClassifier that is not fitted: call fit first"):
+        attack(forest, attack="boundary")
+    with refused(ModelError, "gives several labels a sample: expected one class"):
+        attack(forest.fit(inputs, np.c_[labels, 1 - labels]), attack="boundary")
+    with refused(ModelError, "fitted on the single class 0: expected at least two"):
+        attack(forest.fit(inputs, 0 * labels), attack="boundary")
+    forest.fit(inputs[:, :5], labels)
+    with refused(ModelError, "model was fitted on 5 features", "(200, 64) have 64 a sample"):
+        attack(forest, attack="boundary")
+
+
+class Failing(KNeighborsClassifier):
+    def predict(self, X):  # noqa: N803  # scikit-learn's name
+        raise ZeroDivisionError("no neighbours left")
+
+
+def test_black_boxes_that_fail(attack, written, refused):
+    """The cause is named, and the shape it was asked with."""
+    with refused(ModelError, "model (Failing) raised ZeroDivisionError", "(1, 64): no neighbours"):
+        attack(Failing().fit(*written), attack="boundary")
+
+
+@pytest.mark.parametrize(
+    "decides",
+    [SVC(decision_function_shape="ovo"), VotingClassifier([("one", Perceptron())])],
+    ids=named,
+)
+def test_score_attacks_on_decisions(attack, refused, decides):
+    """Without one score a class an attack that asks for scores is refused, in words."""
+    inputs, labels = load_digits(return_X_y=True)
+    data = (inputs[:200] / 16, labels[:200])
+    settings = {"attack": "gen-attack", "target": 3}
+    said = ("gives decisions alone", "gen-attack asks for scores", "boundary, hop-skip-jump")
+    with refused(ModelError, *said):
+        attack(decides.fit(*data), data, **settings)
+    assert attack(decides, data, attack="uniform-noise", eps=0.5).unfiltered.beaten > 0
 
 
 @pytest.mark.parametrize("steps", [[], [("nothing", "passthrough")], [("nothing", None)]])

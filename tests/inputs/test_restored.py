@@ -439,7 +439,7 @@ report = [
     told(attack_args={"rel_stepsize": 0}),
     told(bounds=(1, 0)),
     told(target=9),
-    told(attack="HopSkipJumpAttack", bounds=(-1, 1)),
+    told(queries=9),
 ]
 asserts = "off"
 try:

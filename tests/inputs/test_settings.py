@@ -247,9 +247,15 @@ def test_class_in_place_of_an_instance(stated, refused):
 @pytest.mark.parametrize(
     ("attack", "reason"),
     [
-        ("SpatialAttack", "it rotates and shifts, so no budget bounds it"),
-        ("DatasetAttack", "it answers with other samples"),
-        ("BinarizationRefinementAttack", "it refines the examples of another attack"),
+        ("SpatialAttack", "it rotates and shifts, so no budget bounds it; use blur or contrast"),
+        (
+            "DatasetAttack",
+            "it answers with other samples, so no budget bounds it; use blended-noise",
+        ),
+        (
+            "BinarizationRefinementAttack",
+            "it refines the examples of another attack; name that one",
+        ),
         ("L2AdamPGD", "never uses Adam; use LinfAdamProjectedGradientDescentAttack or pgd"),
         (foolbox.attacks.SpatialAttack(), "it rotates and shifts"),
     ],
@@ -266,7 +272,7 @@ def test_refused_attacks(stated, refused, attack, reason):
         ("Linf", "norm='Linf' is unknown: did you mean linf?"),
         ("l3", "norm='l3' is unknown: known are l0, l1, l2 or linf"),
         (2, "norm=2 is unknown"),
-        ("l1", "attack='bim' has no norm 'l1'; it works in linf, l2"),
+        ("l0", "attack='bim' has no norm 'l0'; it works in linf, l2, l1"),
     ],
 )
 def test_norms(stated, refused, norm, said):
@@ -287,7 +293,7 @@ def test_gradient_attack_under_black_box(stated, refused):
         ContractError,
         "bim under threat='black-box' means nothing: it asks for the gradients",
         "Its threats are white-box and gray-box",
-        "BoundaryAttack, HopSkipJumpAttack",
+        "boundary, hop-skip-jump, pointwise",
     ):
         stated(threat="black-box")
 
@@ -376,7 +382,7 @@ def test_target_for_an_attack_that_ignores_it(stated, refused):
     with refused(
         ContractError,
         "L2DeepFoolAttack takes no target (target=1)",
-        "fgsm, bim, pgd, mi-fgsm, L2CarliniWagnerAttack",
+        "fgsm, bim, pgd, mi-fgsm, carlini-wagner",
     ):
         stated(attack="L2DeepFoolAttack", target=1)
 
@@ -543,10 +549,24 @@ def test_norm_stated_twice(stated, refused, constraint):
         stated(attack="HopSkipJumpAttack", steps=1, eps=0.3, attack_args={"constraint": constraint})
 
 
-def test_attack_of_another_range(attacked, refused):
-    """HopSkipJump works in [0, 1] alone; other bounds are refused with a way out."""
-    with refused(ContractError, "HopSkipJumpAttack works in the bounds (0, 1) alone", "(-1, 1)"):
-        attacked(attack="HopSkipJumpAttack", bounds=(-1, 1))
+@pytest.mark.parametrize("queries", [0, -1, 1.5, "100", True, float("nan")])
+def test_queries_that_are_no_count(stated, refused, queries):
+    """A budget of queries is a whole number of at least 1."""
+    with refused(ContractError, f"queries={queries!r}", "a whole number of at least 1"):
+        stated(attack="boundary", queries=queries)
+
+
+def test_queries_of_an_attack_that_follows_gradients(stated, refused):
+    """Only answers are counted; attacks that ask for nothing else are named."""
+    with refused(ContractError, "queries=10 limits", "bim follows gradients", "boundary, hop-skip"):
+        stated(queries=10)
+
+
+@pytest.mark.parametrize("threat", ["gray-box", "behind-filter"])
+def test_queries_of_an_attacker_with_a_copy(refused, threat):
+    """Whoever has the model at home asks the pipeline nothing."""
+    with refused(ContractError, "queries=10 limits", f"threat={threat!r} he asks a copy"):
+        robust("boundary", 0.1, min_acc=0.9, queries=10, threat=threat)
 
 
 @pytest.mark.parametrize(

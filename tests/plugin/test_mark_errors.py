@@ -52,7 +52,7 @@ REFUSED = (
     ("'bmi', 0.1, min_acc=0.9", "attack='bmi' is unknown: did you mean *bim*?"),
     ("'bim', 0.1, min_ac=0.9", "robust() has no argument 'min_ac': did you mean min_acc*?"),
     ("'bim', 0.1, min_acc=0.9, norm='linff'", "norm='linff' is unknown: did you mean linf*?"),
-    ("'bim', 0.1, min_acc=0.9, norm='l1'", "attack='bim' has no norm 'l1'; it works in linf, "),
+    ("'bim', 0.1, min_acc=0.9, norm='l0'", "attack='bim' has no norm 'l0'; it works in linf, "),
     (
         "'bim', 0.1, min_acc=0.9, threat='whitebox'",
         "threat='whitebox' is unknown: did you mean white-box*?",

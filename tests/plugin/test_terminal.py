@@ -252,3 +252,22 @@ def test_properties_are_plain_scalars(suite):
     for row in suite.measured(suite.run()).values():
         assert row
         assert all(type(value) in (str, int, float) for value in row.values())
+
+
+def test_a_budget_of_queries_is_shown(suite):
+    """In the id, in the row, in the failure's first line, and for JUnit."""
+    suite.tests("""
+        @robust("boundary", 2.0, min_acc=0.9, queries=30)
+        def test_asked():
+            pass
+    """)
+    result = suite.run("--junit-xml=found.xml")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*robust accuracy*[[]Boundary L2 eps=2, black-box, within 30 queries a sample, no*",
+            "*asked up to * times a sample, * on average*",
+            "test_asked[[]boundary-eps2-queries30[]]  boundary, 30 queries  L2 2 *black-box*",
+        ]
+    )
+    assert 'name="aerobust_queries_limit" value="30"' in (suite.path / "found.xml").read_text()
