@@ -44,18 +44,22 @@ def small_digits():
     return _digits(8, 200)
 
 
-def fit(model, inputs, labels, *, steps=300, batch=128, change=None, loss=F.cross_entropy):
+def cross_entropy(model, inputs, labels):
+    return F.cross_entropy(model(inputs), labels)
+
+
+def fit(model, inputs, labels, *, steps=300, batch=128, change=None, objective=cross_entropy):
     """Train with Adam, seeded by itself; the model comes back in eval mode.
 
     Args:
         model: The module.
         inputs: Its training inputs.
-        labels: What the loss compares its outputs with.
+        labels: Their classes.
         steps: How many batches.
         batch: Samples in each.
         change: From (model, inputs, labels, share of the steps done) to the inputs to learn from
             beside the clean ones; None leaves them alone.
-        loss: Of outputs and labels.
+        objective: The loss of (model, inputs, labels).
     """
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -66,7 +70,7 @@ def fit(model, inputs, labels, *, steps=300, batch=128, change=None, loss=F.cros
             if change is not None:
                 x, y = torch.cat([x, change(model, x, y, step / steps)]), torch.cat([y, y])
             optimiser.zero_grad()
-            loss(model(x), y).backward()
+            objective(model, x, y).backward()
             optimiser.step()
     return model.eval()
 
