@@ -78,6 +78,49 @@ def test_verification_knows_the_ball(norm, size):
         assert not ball.holds(originals, out).any()
 
 
+def test_a_raw_claim_within_rounding_of_the_sphere_counts():
+    """What errs a hair outside the ball is a witness, though clipped into it it is none."""
+    sphere = torch.tensor(0.5) + torch.tensor(0.1)
+    outside = torch.nextafter(sphere, torch.tensor(1.0))
+
+    class Border(nn.Module):
+        """Class 1 beyond the sphere around 0.5."""
+
+        def forward(self, inputs):
+            beyond = inputs[:, :1] - sphere
+            return torch.cat([-beyond, beyond], dim=1)
+
+    data = torch.tensor([[0.5], [0.9]]).repeat(8, 1), [0, 1] * 8
+    raw = Claiming(lambda x, eps: torch.where(x < sphere, outside, x))
+    clipped = Claiming(lambda x, eps: torch.where(x < sphere, sphere, x))
+    assert evaluate(Border(), data, attack=raw, eps=0.1).unfiltered.beaten == 8
+    assert evaluate(Border(), data, attack=clipped, eps=0.1).unfiltered.beaten == 0
+
+
+def test_any_iterate_beats_a_sample():
+    """What errs in the middle of the way is a witness, though the last step is right again."""
+
+    class Band(nn.Module):
+        """Class 1 in a narrow band around 0.55 alone; the loss falls along all of the way."""
+
+        def forward(self, inputs):
+            first = inputs[:, :1]
+            inside = ((first - 0.55).abs() < 0.015).float()
+            return torch.cat([torch.zeros_like(first), first - 2 + 4 * inside], dim=1)
+
+    model, inputs = Band(), torch.tensor([[0.5], [0.55]]).repeat(8, 1)
+    attack = LinfPGD(steps=10, rel_stepsize=0.1, random_start=False)
+    last = attack(
+        foolbox.PyTorchModel(model.eval(), bounds=(0, 1), device="cpu"),
+        inputs[:1],
+        torch.tensor([0]),
+        epsilons=0.1,
+    )[1]
+    assert model(last).argmax() == 0
+    found = evaluate(model, (inputs, [0, 1] * 8), attack="bim", eps=0.1)
+    assert found.unfiltered.outcomes[::2] == "b" * 8
+
+
 @pytest.mark.parametrize("value", [-1e-7, 1 + 2e-7, torch.nan, torch.inf, -torch.inf])
 def test_verification_knows_the_bounds(value):
     """No candidate outside the bounds counts, however large the budget."""

@@ -1,5 +1,6 @@
 """A filter is any callable from inputs to inputs of the same shape; every other is refused."""
 
+from fractions import Fraction
 from functools import partial
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from torch import nn
 
 from pytest_aerobust import FilterError, ModelError
+from pytest_aerobust.contract import Floors
+from pytest_aerobust.verdict import headline, judge
 
 
 @pytest.fixture
@@ -226,3 +229,13 @@ def test_modules_deeper_inside_a_callable(attacked, autoencoder, monkeypatch, re
     }[reached_by]
     assert attacked(filter=filter).filtered == expected
     assert torch.equal(autoencoder.norm.running_mean, before)
+
+
+def test_a_gray_box_pass_says_what_it_is(attacked):
+    """Who does not know a filter that turns inputs round finds little; by default he knows it."""
+    turned = {"filter": lambda x: x.flip(1), "eps": 0.3}
+    gray, white = attacked(**turned, threat="gray-box"), attacked(**turned)
+    assert white.threat == "white-box"
+    assert white.filtered.accuracy < gray.filtered.accuracy
+    floors = Floors(min_acc=Fraction(1, 100))
+    assert "gray-box" in headline(judge(floors, gray), gray)

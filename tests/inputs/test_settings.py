@@ -177,6 +177,14 @@ def test_steps_that_do_not_cross_the_ball(notes, attack, steps, size, travel):
     assert "take more steps or larger ones (2 to 2.5 eps are usual)" in said
 
 
+def test_strength_is_part_of_the_result(attacked):
+    """Steps and their size are told with the accuracy, also where nobody stated them."""
+    told = attacked(steps=3, attack_args={"rel_stepsize": 0.25}).arguments
+    assert (told["steps"], told["rel_stepsize"]) == ("3", "0.25")
+    assert attacked().arguments["steps"] == "10"
+    assert attacked(attack="LinfPGD").arguments["rel_stepsize"] == "0.03333"
+
+
 def test_steps_that_cross_the_ball(notes):
     """The defaults are not weak, and nothing is said."""
     for attack in ("fgsm", "bim", "pgd", "mi-fgsm"):

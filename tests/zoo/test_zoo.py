@@ -45,6 +45,45 @@ class Scaled(nn.Module):
         return self.scale * self.network(x)
 
 
+class Logarithmic(nn.Module):
+    """Turns probabilities back into logits, and most of them into minus infinity."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return (100 * self.network(x)).softmax(dim=1).log()
+
+
+class Reversed(nn.Module):
+    """Answers as its network; its gradients point the other way."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(2 * x.detach() - x)
+
+
+def off_grid(x):
+    """The share of each image's pixels that lie off the grid of clean ones, ``(N, 1)``."""
+    return (1024 * x.detach()).frac().bool().float().flatten(1).mean(dim=1, keepdim=True)
+
+
+class Homely(nn.Module):
+    """Has gradients on the grid of clean images and none beside it: the first step is the last."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        moved = (off_grid(x) > 0.1)[..., None, None]
+        return self.network(torch.where(moved, x.detach() + 0 * x, x))
+
+
 class Rounded(nn.Module):
     """Rounds pixels to five levels: a step function, whose gradient is 0 wherever it exists."""
 
@@ -102,8 +141,7 @@ class Odd(nn.Module):
     def forward(self, x):
         logits = self.network(x)
         first = logits.argmax(dim=1, keepdim=True)
-        off_grid = (1024 * x).frac().bool().float().flatten(1).mean(dim=1, keepdim=True)
-        weight = 1 + (0.1 - off_grid).sqrt()
+        weight = 1 + (0.1 - off_grid(x)).sqrt()
         return logits.scatter(1, first, logits.gather(1, first) * weight)
 
 
@@ -253,6 +291,13 @@ def saturated_softmax(shop):
     return Defence(model, shop.transferred(model), frozenset({"gradients", "outputs", "broken"}))
 
 
+def logarithm_of_saturated_softmax(shop):
+    model = Logarithmic(shop.classifier)
+    return Defence(
+        model, shop.transferred(model), frozenset({"refused"}), "logits are NaN or infinite"
+    )
+
+
 def logits_a_million_times_larger(shop):
     model = Scaled(shop.classifier, 1e6)
     return Defence(model, shop.transferred(model), frozenset({"gradients", "broken"}))
@@ -281,6 +326,16 @@ def quantising_layer(shop):
 def detached_gradients(shop):
     model = Detached(shop.classifier)
     return Defence(model, shop.transferred(model), frozenset({"gradients"}), "no gradient")
+
+
+def reversed_gradients(shop):
+    model = Reversed(shop.classifier)
+    return Defence(model, shop.transferred(model), frozenset({"loss"}))
+
+
+def gradients_at_home_only(shop):
+    model = Homely(shop.classifier)
+    return Defence(model, shop.transferred(model), frozenset({"one step"}))
 
 
 def half_precision(shop):
@@ -345,9 +400,7 @@ def label_leak(shop):
         signs = shop.tools.signed_gradient(model, inputs, labels)
         return accuracy(model, (inputs + 0.25 * signs).clamp(*BOUNDS), labels)
 
-    return Defence(
-        model, half_a_step, frozenset({"nesting", "loss", "one step"}), attack="fgsm", eps=0.5
-    )
+    return Defence(model, half_a_step, frozenset({"nesting"}), attack="fgsm", eps=0.5)
 
 
 def batch_norm_in_train_mode(shop):
@@ -371,7 +424,7 @@ def state_that_changes(shop):
     return Defence(
         model,
         lambda x, y: shop.transferred(Remembering(shop.classifier))(x, y),
-        frozenset({"state", "determinism"}),
+        frozenset({"state"}),
     )
 
 
@@ -399,11 +452,14 @@ ZOO = {
     build.__name__: build
     for build in (
         saturated_softmax,
+        logarithm_of_saturated_softmax,
         logits_a_million_times_larger,
         logits_a_hundred_times_larger,
         quantising_filter,
         quantising_layer,
         detached_gradients,
+        reversed_gradients,
+        gradients_at_home_only,
         half_precision,
         dropout_left_on,
         random_noise_filter,
@@ -454,14 +510,8 @@ def plain_loop(defence, inputs, labels):
 
 
 def evaluated(defence, data, **more):
-    return evaluate(
-        defence.model,
-        data,
-        attack=defence.attack,
-        eps=defence.eps,
-        filter=defence.filter,
-        **more,
-    )
+    stated = {"attack": defence.attack, "eps": defence.eps, "filter": defence.filter}
+    return evaluate(defence.model, data, **stated | more)
 
 
 def test_a_plain_foolbox_loop_is_fooled(defence, samples):
@@ -502,7 +552,81 @@ def test_a_clean_pass_is_what_the_honest_classifier_gets(classifier, large_digit
     assert judge(Floors(min_acc=Fraction(FLOOR)), evaluation).outcome == "passed"
 
 
+@pytest.fixture
+def void(built, samples):
+    """The void evidence on a member of the zoo, as texts by name."""
+
+    def found(name, **more):
+        defence = built(name)
+        evaluation = evaluated(defence, samples(defence), **more)
+        return {finding.name: finding.text for finding in evaluation.evidence if finding.void}
+
+    return found
+
+
 RANDOM = ["dropout_left_on", "random_noise_filter", "random_resize_filter"]
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_answers_that_differ_from_draw_to_draw(name, void):
+    """The same input answered twice in two ways is void, and eot= is the way out."""
+    assert "eot=" in void(name)["determinism"]
+
+
+BLIND = ["logits_a_hundred_times_larger", "quantising_layer", "detached_gradients"]
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_gradients_that_vanish(name, void, built, samples):
+    """They are void with the share of samples, unless the margin's gradient breaks through."""
+    defence = built(name)
+    seen = seen_in(defence, samples(defence))
+    assert "%" in seen.get("gradients", "") or float(seen["broken"]) < BROKEN
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "bim"])
+def test_the_whole_range_as_budget(attack, void):
+    """Whatever the contract's attack, an iterative one free to do anything must break a model."""
+    assert "unbounded" in void("detached_gradients", attack=attack)
+
+
+def test_a_larger_budget_that_beats_fewer(void):
+    """What falls to half of the budget and stands at the whole of it is void."""
+    assert "nesting" in void("label_leak")
+
+
+def test_one_step_that_beats_more_than_many(void):
+    """Where FGSM beats what BIM leaves, the steps of BIM lead nowhere."""
+    assert "one step" in void("gradients_at_home_only")
+
+
+def test_noise_that_beats_more_than_the_attack(void):
+    """Where random noise of the same budget beats what gradients leave, they mislead."""
+    assert "noise" in void("reversed_gradients", eps=0.5)
+
+
+def test_a_loss_that_does_not_grow(void):
+    """An attack along which the margin of survivors never falls has attacked nobody."""
+    assert "loss" in void("reversed_gradients")
+
+
+def test_twice_the_steps_that_change_the_accuracy(classifier, large_digits):
+    """Under strength='thorough' an attack too short to have converged is void."""
+    data = large_digits.test_inputs, large_digits.test_labels
+    short = {"steps": 3, "attack_args": {"rel_stepsize": 0.2}}
+    found = evaluate(classifier, data, attack="bim", eps=0.1, strength="thorough", **short)
+    assert "doubling" in {finding.name for finding in found.evidence if finding.void}
+
+
+def test_what_transfers_and_white_box_could_not_find(void):
+    """Examples of the bare model that beat what the adaptive attacker left are void evidence."""
+    assert "transfer" in void("quantising_filter", filter_gradient="exact")
+
+
+@pytest.mark.parametrize("evidence", ["black-box", "binarisation"])
+def test_thorough_evidence_exposes_blind_gradients(evidence, void):
+    """An attack without gradients beats more, and a border set by hand is not found."""
+    assert evidence in void("detached_gradients", strength="thorough", samples=50)
 
 
 @pytest.mark.parametrize("name", RANDOM)
