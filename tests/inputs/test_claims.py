@@ -32,7 +32,7 @@ def flipped(inputs, eps):
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
 def test_claims_that_are_not_finite(attacked, broken):
-    """An example with a NaN or an infinity is no witness."""
+    """An example with a NaN or an infinity is no witness (BAD INPUTS 1.15)."""
 
     def one_number(inputs, eps):
         claims = flipped(inputs, eps)
@@ -79,7 +79,9 @@ def test_verification_knows_the_ball(norm, size):
 
 
 def test_a_raw_claim_within_rounding_of_the_sphere_counts():
-    """What errs a hair outside the ball is a witness, though clipped into it it is none."""
+    """What errs a hair outside the ball is a witness, though clipped into it it is none
+    (BAD INPUTS 1.11).
+    """
     sphere = torch.tensor(0.5) + torch.tensor(0.1)
     outside = torch.nextafter(sphere, torch.tensor(1.0))
 
@@ -98,7 +100,9 @@ def test_a_raw_claim_within_rounding_of_the_sphere_counts():
 
 
 def test_any_iterate_beats_a_sample():
-    """What errs in the middle of the way is a witness, though the last step is right again."""
+    """What errs in the middle of the way is a witness, though the last step is right again
+    (BAD INPUTS 2.9).
+    """
 
     class Band(nn.Module):
         """Class 1 in a narrow band around 0.55 alone; the loss falls along all of the way."""
@@ -211,7 +215,9 @@ class Collapsing(LinfPGD):
     ],
 )
 def test_an_attack_that_breaks_down(attacked, refused, error, words):
-    """Foolbox's own errors are no robustness failure: an error of its own kind, with the cause."""
+    """Foolbox's own errors are no robustness failure: an error of its own kind, with the cause
+    (BAD INPUTS 1.17).
+    """
     with refused(
         AttackError, "Collapsing broke down with", words, "This says nothing about the model"
     ) as info:
@@ -220,7 +226,7 @@ def test_an_attack_that_breaks_down(attacked, refused, error, words):
 
 
 def test_an_attack_that_asserts_without_a_word(attacked, refused):
-    """Foolbox's bare assertions are called so."""
+    """Foolbox's bare assertions are called so (BAD INPUTS 1.17)."""
     with refused(AttackError, "AssertionError: a bare assertion"):
         attacked(attack=Collapsing(AssertionError()))
 
@@ -258,7 +264,9 @@ def needle(samples):
 
 @pytest.mark.parametrize("attack", ["BoundaryAttack", "HopSkipJumpAttack", "PointwiseAttack"])
 def test_one_sample_without_a_starting_point(attacked, attack):
-    """A sample for which the search finds no start survives alone; the others are attacked."""
+    """A sample for which the search finds no start survives alone; the others are attacked
+    (BAD INPUTS 1.18).
+    """
     arguments = {} if attack == "PointwiseAttack" else {"steps": 2}
     found = attacked(Needle(), needle(10), attack=attack, eps=1.5, attack_args=arguments)
     assert found.unfiltered.outcomes[3:] == "s" * 7
@@ -266,7 +274,9 @@ def test_one_sample_without_a_starting_point(attacked, attack):
 
 
 def test_a_lone_sample_without_a_starting_point(attacked):
-    """It makes no difference whether such a sample shares its block with others."""
+    """It makes no difference whether such a sample shares its block with others
+    (BAD INPUTS 1.18).
+    """
     # BUG: StockAttack._one_by_one raises again where all samples of one block fail, and a block
     # may hold a single open sample: 64 samples work, 65 end in AttackError.
     start = LinearSearchBlendedUniformNoiseAttack(distance=linf, directions=2, steps=2)

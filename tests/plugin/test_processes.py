@@ -269,7 +269,9 @@ def loaded(tmp_path, own_process):
     ids=["blocked", "no autoload"],
 )
 def test_without_the_plugin_a_contract_is_skipped(tmp_path, arguments, environment):
-    """Where nobody would check it, a mark never lets its test pass, and the reason says why."""
+    """Where nobody would check it, a mark never lets its test pass, and the reason says why
+    (BAD INPUTS 1.8).
+    """
     (tmp_path / "test_suite.py").write_text(SUITE)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     result = subprocess.run(

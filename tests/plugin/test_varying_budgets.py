@@ -61,7 +61,7 @@ def test_the_largest_budget_comes_first(suite):
 
 
 def test_the_same_seed_draws_the_same_budgets(suite):
-    """Two runs draw the same budgets, another seed draws others."""
+    """Two runs draw the same budgets, another seed draws others (BAD INPUTS 1.19)."""
     suite.conftest(SEEING)
     suite.tests(HOLDING)
     first = _drawn(suite)
@@ -290,7 +290,9 @@ def test_a_range_that_cant_be_meant_is_refused(arguments, words):
 
 
 def test_a_deadline_of_the_users_own_profile_ends_nothing(suite):
-    """A slow model and a profile with a deadline of a millisecond: drawn budgets are judged."""
+    """A slow model and a profile with a deadline of a millisecond: drawn budgets are judged
+    (BAD INPUTS 1.19).
+    """
     suite.conftest("""
         import time
 

@@ -537,7 +537,9 @@ def seen_in(defence, data, **more):
 
 
 def test_it_is_caught(defence, samples):
-    """The evaluation is no pass: it breaks through, is inconclusive by name, or says why not."""
+    """The evaluation is no pass: it breaks through, is inconclusive by name, or says why not
+    (BAD INPUTS 1.1).
+    """
     seen = seen_in(defence, samples(defence))
     caught = defence.caught & seen.keys()
     assert caught, f"expected one of {sorted(defence.caught)}, seen: {seen}"
@@ -569,7 +571,9 @@ RANDOM = ["dropout_left_on", "random_noise_filter", "random_resize_filter"]
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_answers_that_differ_from_draw_to_draw(name, void):
-    """The same input answered twice in two ways is void, and eot= is the way out."""
+    """The same input answered twice in two ways is void, and eot= is the way out
+    (BAD INPUTS 1.13, 2.1).
+    """
     assert "eot=" in void(name)["determinism"]
 
 
@@ -578,7 +582,9 @@ BLIND = ["logits_a_hundred_times_larger", "quantising_layer", "detached_gradient
 
 @pytest.mark.parametrize("name", BLIND)
 def test_gradients_that_vanish(name, void, built, samples):
-    """They are void with the share of samples, unless the margin's gradient breaks through."""
+    """They are void with the share of samples, unless the margin's gradient breaks through
+    (BAD INPUTS 1.1, 2.4).
+    """
     defence = built(name)
     seen = seen_in(defence, samples(defence))
     assert "%" in seen.get("gradients", "") or float(seen["broken"]) < BROKEN
@@ -586,32 +592,38 @@ def test_gradients_that_vanish(name, void, built, samples):
 
 @pytest.mark.parametrize("attack", ["fgsm", "bim"])
 def test_the_whole_range_as_budget(attack, void):
-    """Whatever the contract's attack, an iterative one free to do anything must break a model."""
+    """Whatever the contract's attack, an iterative one free to do anything must break a model
+    (BAD INPUTS 2.6).
+    """
     assert "unbounded" in void("detached_gradients", attack=attack)
 
 
 def test_a_larger_budget_that_beats_fewer(void):
-    """What falls to half of the budget and stands at the whole of it is void."""
+    """What falls to half of the budget and stands at the whole of it is void (BAD INPUTS 2.7)."""
     assert "nesting" in void("label_leak")
 
 
 def test_one_step_that_beats_more_than_many(void):
-    """Where FGSM beats what BIM leaves, the steps of BIM lead nowhere."""
+    """Where FGSM beats what BIM leaves, the steps of BIM lead nowhere (BAD INPUTS 2.8)."""
     assert "one step" in void("gradients_at_home_only")
 
 
 def test_noise_that_beats_more_than_the_attack(void):
-    """Where random noise of the same budget beats what gradients leave, they mislead."""
+    """Where random noise of the same budget beats what gradients leave, they mislead
+    (BAD INPUTS 2.8).
+    """
     assert "noise" in void("reversed_gradients", eps=0.5)
 
 
 def test_a_loss_that_does_not_grow(void):
-    """An attack along which the margin of survivors never falls has attacked nobody."""
+    """An attack along which the margin of survivors never falls has attacked nobody
+    (BAD INPUTS 2.10).
+    """
     assert "loss" in void("reversed_gradients")
 
 
 def test_twice_the_steps_that_change_the_accuracy(classifier, large_digits):
-    """Under strength='thorough' an attack too short to have converged is void."""
+    """Under strength='thorough' an attack too short to have converged is void (BAD INPUTS 2.10)."""
     data = large_digits.test_inputs, large_digits.test_labels
     short = {"steps": 3, "attack_args": {"rel_stepsize": 0.2}}
     found = evaluate(classifier, data, attack="bim", eps=0.1, strength="thorough", **short)
@@ -619,19 +631,25 @@ def test_twice_the_steps_that_change_the_accuracy(classifier, large_digits):
 
 
 def test_what_transfers_and_white_box_could_not_find(void):
-    """Examples of the bare model that beat what the adaptive attacker left are void evidence."""
+    """Examples of the bare model that beat what the adaptive attacker left are void evidence
+    (BAD INPUTS 2.11).
+    """
     assert "transfer" in void("quantising_filter", filter_gradient="exact")
 
 
 @pytest.mark.parametrize("evidence", ["black-box", "binarisation"])
 def test_thorough_evidence_exposes_blind_gradients(evidence, void):
-    """An attack without gradients beats more, and a border set by hand is not found."""
+    """An attack without gradients beats more, and a border set by hand is not found
+    (BAD INPUTS 2.11, 2.12).
+    """
     assert evidence in void("detached_gradients", strength="thorough", samples=50)
 
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_expectation_over_draws_breaks_random_defences(name, built, samples):
-    """With eot= the attacker steps on the mean of many draws, and the floor falls."""
+    """With eot= the attacker steps on the mean of many draws, and the floor falls
+    (BAD INPUTS 1.13).
+    """
     defence = built(name)
     evaluation = evaluated(defence, samples(defence), eot=10)
     assert evaluation.pipeline.accuracy_interval.high < FLOOR
