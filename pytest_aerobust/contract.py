@@ -1,5 +1,7 @@
 """What a test demands: the mark `robust` and the contracts that it states."""
 
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
@@ -347,8 +349,21 @@ def robust(
         cases(**demanded, **unknown)
     except ContractError as error:
         raise error.with_traceback(None) from None
+    if _unguarded():
+        return pytest.mark.skip(reason=_UNGUARDED)
     mark: pytest.MarkDecorator = pytest.mark.robust(**demanded)
     return mark
+
+
+_UNGUARDED = (
+    "a robustness contract, but pytest runs without the plugin that checks it: allow its "
+    "autoload, or load it with -p pytest_aerobust.plugin"
+)
+
+
+def _unguarded() -> bool:
+    """Whether pytest runs and has not loaded the plugin: an unchecked mark would pass."""
+    return "PYTEST_VERSION" in os.environ and "pytest_aerobust.plugin" not in sys.modules
 
 
 _DEFAULTS: Mapping[str, Any] = robust.__kwdefaults__ or {}

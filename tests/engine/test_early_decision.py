@@ -112,7 +112,9 @@ def test_a_floor_is_held_by_exactly_the_counts_that_its_decimal_text_allows(samp
 
 
 def test_a_broken_clean_floor_fails_before_any_attack():
-    """With every sample still open, a clean accuracy below the floor is already decided."""
+    """With every sample still open, a clean accuracy below the floor is already decided
+    (BAD INPUTS 2.3).
+    """
     verdict = judge(Floors(min_acc=Fraction("0.9")), evaluation("--" + "?" * 8, None))
     assert verdict.outcome == "failed"
 

@@ -268,7 +268,9 @@ def test_scores_too_steep_for_a_cross_entropy_are_attacked_by_their_margin(fitte
 @pytest.mark.parametrize("classifier", ["logistic", "hinge", "log loss", "svc"])
 @pytest.mark.parametrize("eps", [0.0, 0.01, 0.05, 0.1])
 def test_binary_linear_models_in_closed_form(fitted, unseen, classifier, eps):
-    """A sample survives exactly if its margin exceeds eps times the L1 norm of the weights."""
+    """A sample survives exactly if its margin exceeds eps times the L1 norm of the weights
+    (BAD INPUTS 1.12).
+    """
     images, labels = unseen[0], unseen[1]["binary"]
     original = fitted(CLASSIFIERS[classifier], "binary")
     margins = (2 * labels - 1) * original.decision_function(rows_of(images))

@@ -37,7 +37,7 @@ def flipped(inputs, eps):
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
 def test_claims_that_are_not_finite(attacked, broken):
-    """An example with a NaN or an infinity is no witness."""
+    """An example with a NaN or an infinity is no witness (BAD INPUTS 1.15)."""
 
     def one_number(inputs, eps):
         claims = flipped(inputs, eps)
@@ -81,6 +81,53 @@ def test_verification_knows_the_ball(norm, size):
     else:
         assert ball.holds(originals, on).all()
         assert not ball.holds(originals, out).any()
+
+
+def test_a_raw_claim_within_rounding_of_the_sphere_counts():
+    """What errs a hair outside the ball is a witness, though clipped into it it is none
+    (BAD INPUTS 1.11).
+    """
+    sphere = torch.tensor(0.5) + torch.tensor(0.1)
+    outside = torch.nextafter(sphere, torch.tensor(1.0))
+
+    class Border(nn.Module):
+        """Class 1 beyond the sphere around 0.5."""
+
+        def forward(self, inputs):
+            beyond = inputs[:, :1] - sphere
+            return torch.cat([-beyond, beyond], dim=1)
+
+    data = torch.tensor([[0.5], [0.9]]).repeat(8, 1), [0, 1] * 8
+    raw = Claiming(lambda x, eps: torch.where(x < sphere, outside, x))
+    clipped = Claiming(lambda x, eps: torch.where(x < sphere, sphere, x))
+    assert evaluate(Border(), data, attack=raw, eps=0.1).unfiltered.beaten == 8
+    assert evaluate(Border(), data, attack=clipped, eps=0.1).unfiltered.beaten == 0
+
+
+def test_any_iterate_beats_a_sample():
+    """What errs in the middle of the way is a witness, though the last step is right again
+    (BAD INPUTS 2.9).
+    """
+
+    class Band(nn.Module):
+        """Class 1 in a narrow band around 0.55 alone; the loss falls along all of the way."""
+
+        def forward(self, inputs):
+            first = inputs[:, :1]
+            inside = ((first - 0.55).abs() < 0.015).float()
+            return torch.cat([torch.zeros_like(first), first - 2 + 4 * inside], dim=1)
+
+    model, inputs = Band(), torch.tensor([[0.5], [0.55]]).repeat(8, 1)
+    attack = LinfPGD(steps=10, rel_stepsize=0.1, random_start=False)
+    last = attack(
+        foolbox.PyTorchModel(model.eval(), bounds=(0, 1), device="cpu"),
+        inputs[:1],
+        torch.tensor([0]),
+        epsilons=0.1,
+    )[1]
+    assert model(last).argmax() == 0
+    found = evaluate(model, (inputs, [0, 1] * 8), attack="bim", eps=0.1)
+    assert found.unfiltered.outcomes[::2] == "b" * 8
 
 
 @pytest.mark.parametrize("value", [-1e-7, 1 + 2e-7, torch.nan, torch.inf, -torch.inf])
@@ -174,7 +221,9 @@ class Collapsing(LinfPGD):
     ],
 )
 def test_an_attack_that_breaks_down(attacked, refused, error, words):
-    """Foolbox's own errors are no robustness failure: an error of its own kind, with the cause."""
+    """Foolbox's own errors are no robustness failure: an error of its own kind, with the cause
+    (BAD INPUTS 1.17).
+    """
     with refused(
         AttackError, "Collapsing broke down with", words, "This says nothing about the model"
     ) as info:
@@ -183,7 +232,7 @@ def test_an_attack_that_breaks_down(attacked, refused, error, words):
 
 
 def test_an_attack_that_asserts_without_a_word(attacked, refused):
-    """Foolbox's bare assertions are called so."""
+    """Foolbox's bare assertions are called so (BAD INPUTS 1.17)."""
     with refused(AttackError, "AssertionError: a bare assertion"):
         attacked(attack=Collapsing(AssertionError()))
 
@@ -221,7 +270,9 @@ def needle(samples):
 
 @pytest.mark.parametrize("attack", ["BoundaryAttack", "HopSkipJumpAttack", "PointwiseAttack"])
 def test_one_sample_without_a_starting_point(attacked, attack):
-    """A sample for which the search finds no start survives alone; the others are attacked."""
+    """A sample for which the search finds no start survives alone; the others are attacked
+    (BAD INPUTS 1.18).
+    """
     arguments = {} if attack == "PointwiseAttack" else {"steps": 2}
     found = attacked(Needle(), needle(10), attack=attack, eps=1.5, attack_args=arguments)
     assert found.unfiltered.outcomes[3:] == "s" * 7
@@ -229,7 +280,9 @@ def test_one_sample_without_a_starting_point(attacked, attack):
 
 
 def test_a_lone_sample_without_a_starting_point(attacked):
-    """It makes no difference whether such a sample shares its block with others."""
+    """It makes no difference whether such a sample shares its block with others
+    (BAD INPUTS 1.18).
+    """
     # BUG: StockAttack._one_by_one raises again where all samples of one block fail, and a block
     # may hold a single open sample: 64 samples work, 65 end in AttackError.
     start = LinearSearchBlendedUniformNoiseAttack(distance=linf, directions=2, steps=2)

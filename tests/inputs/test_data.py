@@ -42,14 +42,16 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_inputs_in_any_form(attacked, data, form):
-    """The same numbers give the same outcomes, in whatever form they come."""
+    """The same numbers give the same outcomes, in whatever form they come (BAD INPUTS 5.5)."""
     inputs, labels = data
     assert attacked(on=(FORMS[form](inputs), labels)).unfiltered == attacked().unfiltered
 
 
 @pytest.mark.parametrize("made_in", [torch.enable_grad, torch.inference_mode])
 def test_samples_are_free_of_autograd(data, made_in):
-    """Whatever history a tensor has, the samples have none, so an attack may start from them."""
+    """Whatever history a tensor has, the samples have none, so an attack may start from them
+    (BAD INPUTS 5.5).
+    """
     with made_in():
         inputs = data[0].clone().requires_grad_(made_in is torch.enable_grad) * 1
     samples = check_samples((inputs, data[1]), BOUNDS)
@@ -93,7 +95,7 @@ LABELS = {
 
 @pytest.mark.parametrize("form", LABELS)
 def test_labels_in_any_form(attacked, data, form):
-    """The same classes give the same outcomes, in whatever form they come."""
+    """The same classes give the same outcomes, in whatever form they come (BAD INPUTS 5.8)."""
     inputs, labels = data
     assert attacked(on=(inputs, LABELS[form](labels))).unfiltered == attacked().unfiltered
 
@@ -127,7 +129,9 @@ def test_labels_in_any_form(attacked, data, form):
     ],
 )  # fmt: skip
 def test_senseless_labels(attacked, data, refused, change, parts):
-    """Labels that are no classes of these inputs are refused with what came and was expected."""
+    """Labels that are no classes of these inputs are refused with what came and was expected
+    (BAD INPUTS 5.8, 5.9).
+    """
     inputs, labels = data
     with refused(DataError, *parts):
         attacked(on=(inputs, change(labels)))
@@ -152,7 +156,7 @@ def test_class_of_the_wrong_length_is_not_blamed_on_the_batch(attacked, data, re
 
 
 def test_one_class(attacked, data, refused):
-    """Samples of one class prove nothing: a constant answer would pass."""
+    """Samples of one class prove nothing: a constant answer would pass (BAD INPUTS 1.6)."""
     inputs, labels = data
     with refused(DataError, "all 24 samples are of class 1", "at least two classes"):
         attacked(on=(inputs, torch.ones_like(labels)))
@@ -187,7 +191,9 @@ def test_one_class(attacked, data, refused):
     ],
 )  # fmt: skip
 def test_senseless_inputs(attacked, data, refused, change, parts):
-    """Inputs that no attack can start from are refused with what came and the next step."""
+    """Inputs that no attack can start from are refused with what came and the next step
+    (BAD INPUTS 5.1, 5.2, 5.4, 5.7).
+    """
     inputs, labels = data
     inputs = inputs.scatter(0, torch.tensor([[0] * 4]), 0.9999)
     with refused(DataError, *parts):
@@ -213,13 +219,13 @@ def test_complex_inputs(attacked, data, refused):
     ids=["tensors", "lists", "arrays", "Dataset", "DataLoader"],
 )
 def test_no_samples(attacked, refused, nothing):
-    """Data without samples is refused as such."""
+    """Data without samples is refused as such (BAD INPUTS 5.6)."""
     with refused(DataError, "data holds 0 samples", "expected at least one"):
         attacked(on=nothing)
 
 
 def test_rounding_outside_the_bounds_is_clipped(data):
-    """Inputs outside the bounds by under a millionth are clipped, with a note."""
+    """Inputs outside the bounds by under a millionth are clipped, with a note (BAD INPUTS 5.1)."""
     inputs, labels = data
     inputs = inputs.clone()
     inputs[0, 0], inputs[1, 0] = 1 + 5e-7, -5e-7
@@ -240,7 +246,7 @@ def test_millionth_is_of_the_span(data):
 
 
 def test_narrow_range(notes, data):
-    """Inputs that use almost nothing of the bounds are probably in other units."""
+    """Inputs that use almost nothing of the bounds are probably in other units (BAD INPUTS 5.3)."""
     inputs, labels = data
     said = notes(on=(inputs / 30 + 0.48, labels))
     assert "inputs span only [0.48" in said
@@ -253,7 +259,7 @@ def test_full_range_says_nothing(notes):
 
 
 def test_missing_batch_dimension_of_an_image(refused):
-    """One image without a batch dimension is refused with its shape."""
+    """One image without a batch dimension is refused with its shape (BAD INPUTS 5.7)."""
     image = torch.rand(1, 28, 28)
     with refused(DataError, "labels have shape ()", "expected (N,)"):
         check_samples((image, torch.tensor(3)), BOUNDS)

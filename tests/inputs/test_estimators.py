@@ -333,7 +333,9 @@ NAMED = [
 
 @pytest.mark.parametrize(("kind", "names"), NAMED, ids=[kind for kind, _ in NAMED])
 def test_classes_of_other_names(attack, written, kind, names):
-    """Labels are looked up among `classes_`, as arrays and as lists; the result is the same."""
+    """Labels are looked up among `classes_`, as arrays and as lists; the result is the same
+    (BAD INPUTS 5.24).
+    """
     inputs, labels = written
     named = LogisticRegression(C=0.1).fit(inputs, names[labels])
     for given in (names[labels], names[labels].tolist(), names[labels][:, None]):

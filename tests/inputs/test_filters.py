@@ -1,5 +1,6 @@
 """A filter is any callable from inputs to inputs of the same shape; every other is refused."""
 
+from fractions import Fraction
 from functools import partial
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from torch import nn
 
 from pytest_aerobust import FilterError, ModelError
+from pytest_aerobust.contract import Floors
+from pytest_aerobust.verdict import headline, judge
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def test_filters_that_can_not_be_called(attacked, refused, thing):
     ids=["fewer numbers", "fewer samples", "one more dimension", "float64", "float16"],
 )
 def test_filters_that_change_shape_or_dtype(attacked, refused, change, parts):
-    """A filter that changes shape or dtype is refused with both."""
+    """A filter that changes shape or dtype is refused with both (BAD INPUTS 5.27)."""
     with refused(FilterError, "filter turns", *parts, "expected the same shape and dtype"):
         attacked(filter=change)
 
@@ -128,7 +131,9 @@ def test_filter_less_precise_than_the_model(attacked, model, refused, reached_by
     ids=["both ends", "one end"],
 )
 def test_filters_that_leave_the_bounds(notes, stretch, span):
-    """A filter whose outputs leave the bounds is allowed, and the range is said."""
+    """A filter whose outputs leave the bounds is allowed, and the range is said
+    (BAD INPUTS 5.27).
+    """
     said = notes(filter=stretch)
     assert "the filter's outputs span [" in said
     assert span in said
@@ -254,3 +259,15 @@ def test_modules_deeper_inside_a_callable(attacked, autoencoder, monkeypatch, re
     }[reached_by]
     assert attacked(filter=filter).filtered == expected
     assert torch.equal(autoencoder.norm.running_mean, before)
+
+
+def test_a_gray_box_pass_says_what_it_is(attacked):
+    """Who does not know a filter that turns inputs round finds little; by default he knows it
+    (BAD INPUTS 1.2).
+    """
+    turned = {"filter": lambda x: x.flip(1), "eps": 0.3}
+    gray, white = attacked(**turned, threat="gray-box"), attacked(**turned)
+    assert white.threat == "white-box"
+    assert white.filtered.accuracy < gray.filtered.accuracy
+    floors = Floors(min_acc=Fraction(1, 100))
+    assert "gray-box" in headline(judge(floors, gray), gray)

@@ -48,7 +48,7 @@ def test_floors_that_are_no_number(refused, name, value):
     ("value", "meant"), [(90, "0.9"), (99.5, "0.995"), (100, "1"), (5, "0.05")]
 )
 def test_floors_in_percent(refused, value, meant):
-    """A percentage is refused with the share that was probably meant."""
+    """A percentage is refused with the share that was probably meant (BAD INPUTS 5.12)."""
     with refused(ContractError, f"min_acc={value:g} is outside [0, 1]; did you mean {meant}?"):
         robust("bim", 0.1, min_acc=value)
 
@@ -115,7 +115,7 @@ def test_no_floor_stays_none():
 
 @given(st.data(), st.integers(1, 5000), st.integers(0, 6))
 def test_floors_are_decimal_arithmetic(data, samples, digits):
-    """A floor of d / 10**p is held by k of n exactly where k * 10**p >= d * n."""
+    """A floor of d / 10**p is held by k of n exactly where k * 10**p >= d * n (BAD INPUTS 1.16)."""
     scale = 10**digits
     survivors = data.draw(st.integers(0, samples), label="survivors")
     # Drawn around the exact ratio, where rounding would decide.
@@ -138,7 +138,7 @@ def test_floors_are_decimal_arithmetic(data, samples, digits):
 
 @pytest.mark.parametrize("samples", [10, 100, 1000, 1873])
 def test_floor_exactly_reached(samples):
-    """A robust count exactly at the floor passes, one sample less fails."""
+    """A robust count exactly at the floor passes, one sample less fails (BAD INPUTS 5.25)."""
     allowed = samples // 10
     floors = Floors(min_acc=checked_floor("min_acc", 0.9))
     survivors = samples - allowed
@@ -199,7 +199,7 @@ def test_floor_at_the_majority_is_vacuous(samples, data):
 
 @pytest.mark.parametrize("name", ["min_acc", "min_clean_acc"])
 def test_vacuous_floors_are_named(name):
-    """The note names the floor and the accuracy of the commonest class."""
+    """The note names the floor and the accuracy of the commonest class (BAD INPUTS 1.6, 5.12)."""
     (said,) = vacuous_notes(Floors(**{name: Fraction(1, 2)}), torch.tensor([0, 0, 0, 1]))
     assert said.startswith(f"{name}=0.5 is vacuous")
     assert "commonest class gives 0.75" in said
@@ -213,7 +213,9 @@ def test_ceilings_that_nothing_breaks_are_vacuous(floors):
 
 @given(st.integers(2, 400), st.data())
 def test_accuracy_at_chance_voids_a_pass(samples, data):
-    """A clean accuracy of at most the commonest class's share is void, however it divides."""
+    """A clean accuracy of at most the commonest class's share is void, however it divides
+    (BAD INPUTS 2.3).
+    """
     common = data.draw(st.integers((samples + 1) // 2, samples))
     right = data.draw(st.integers(0, samples))
     labels = torch.tensor([0] * common + [1] * (samples - common))
@@ -223,7 +225,9 @@ def test_accuracy_at_chance_voids_a_pass(samples, data):
 
 
 def test_shuffled_labels_are_said(attacked, data):
-    """Labels out of order give an accuracy below chance, which voids a pass and says so."""
+    """Labels out of order give an accuracy below chance, which voids a pass and says so
+    (BAD INPUTS 5.10).
+    """
     inputs, labels = data
     (finding,) = [
         e for e in attacked(on=(inputs, 1 - labels), eps=0).evidence if e.name == "clean accuracy"

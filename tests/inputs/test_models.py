@@ -40,7 +40,9 @@ ANSWERS = {
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_answers_that_are_no_tensor(attacked, around, refused, answer):
-    """An answer that is no tensor is refused with its type and how to select the logits."""
+    """An answer that is no tensor is refused with its type and how to select the logits
+    (BAD INPUTS 5.15).
+    """
     behind, kind, selection = ANSWERS[answer]
     with refused(
         ModelError,
@@ -63,7 +65,9 @@ def test_answers_that_are_no_tensor(attacked, around, refused, answer):
     ids=["(5,)", "(N, 0)", "()", "(N, K, 1)", "(K, N)", "(5, K)"],
 )
 def test_answers_of_another_shape(attacked, around, refused, behind, parts):
-    """An answer of another shape is refused with that shape and the one expected."""
+    """An answer of another shape is refused with that shape and the one expected
+    (BAD INPUTS 1.6, 2.2, 5.16).
+    """
     with refused(ModelError, "model answers with", *parts):
         attacked(around(behind=behind))
 
@@ -107,7 +111,9 @@ def test_double_precision_logits(attacked, around):
 )
 @pytest.mark.parametrize("attack", ["bim", NOISE])
 def test_logits_that_are_no_numbers(attacked, around, refused, behind, attack):
-    """NaN or infinite logits on the clean inputs can't be judged: an error, not accuracy 1."""
+    """NaN or infinite logits on the clean inputs can't be judged: an error, not accuracy 1
+    (BAD INPUTS 1.5, 2.2, 5.17).
+    """
     with refused(
         ModelError, "model's logits are NaN or infinite for", "of 24 inputs", "no answer can be"
     ):
@@ -128,7 +134,9 @@ class Trap(nn.Module):
 
 @pytest.mark.parametrize("attack", ["bim", "pgd", NOISE, "LinfPGD", "L2DeepFoolAttack"])
 def test_logits_that_break_only_under_attack(attacked, model, data, refused, attack):
-    """NaN logits on attacked inputs are an error too: the true class would look unbeaten."""
+    """NaN logits on attacked inputs are an error too: the true class would look unbeaten
+    (BAD INPUTS 1.5, 2.2, 5.17).
+    """
     with refused(ModelError, "model's logits are NaN or infinite for"):
         attacked(Trap(model, data[0]), attack=attack)
 
@@ -141,7 +149,9 @@ def test_clean_or_attacked_is_said(attacked, model, data):
 
 @pytest.mark.parametrize("attack", ["NewtonFoolAttack", "VirtualAdversarialAttack"])
 def test_attack_that_asks_with_nan_is_not_the_models_fault(attacked, around, attack):
-    """NewtonFool and VAT divide by a vanished gradient and ask with NaN inputs."""
+    """NewtonFool and VAT divide by a vanished gradient and ask with NaN inputs
+    (BAD INPUTS 1.15).
+    """
     settings = {"attack_args": {"steps": 3}} if attack == "VirtualAdversarialAttack" else {}
     try:
         result = attacked(around(behind=lambda z: z * 1000), attack=attack, eps=0.5, **settings)
@@ -152,7 +162,7 @@ def test_attack_that_asks_with_nan_is_not_the_models_fault(attacked, around, att
 
 
 def test_constant_classifier(attacked, around, refused):
-    """A model that answers one class for everything can't be attacked."""
+    """A model that answers one class for everything can't be attacked (BAD INPUTS 1.6, 2.3)."""
     with refused(
         ModelError, "the model answers class 1 for all 24 samples", "Are its weights loaded?"
     ):
@@ -160,7 +170,7 @@ def test_constant_classifier(attacked, around, refused):
 
 
 def test_forward_that_raises(attacked, around, refused):
-    """A forward that raises is an error with the cause and the inputs' shape."""
+    """A forward that raises is an error with the cause and the inputs' shape (BAD INPUTS 5.18)."""
 
     def broken(inputs):
         raise KeyError("weights")
@@ -182,7 +192,7 @@ def test_inputs_of_another_shape(attacked, data, refused):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_channels_last(attacked, data, refused, channels):
-    """Images with their channels last are recognised, and the cure is named."""
+    """Images with their channels last are recognised, and the cure is named (BAD INPUTS 5.7)."""
     images = torch.rand(24, 8, 8, channels)
     net = nn.Sequential(nn.Conv2d(channels, 2, 8), nn.Flatten())
     with refused(
@@ -221,7 +231,7 @@ BLIND = {
 
 @pytest.mark.parametrize("blind", BLIND)
 def test_models_without_gradients(attacked, model, around, refused, blind):
-    """A gradient attack needs gradients; without them the way out is named."""
+    """A gradient attack needs gradients; without them the way out is named (BAD INPUTS 5.19)."""
     with refused(
         ModelError,
         "model is not differentiable",
@@ -280,7 +290,9 @@ def test_backward_that_raises(attacked, around, refused):
     ids=["detach + 0 x", "saturated logarithm"],
 )
 def test_gradients_that_vanish_are_evidence(attacked, around, behind):
-    """Where most samples have no gradient, a pass of a gradient attack is void and says so."""
+    """Where most samples have no gradient, a pass of a gradient attack is void and says so
+    (BAD INPUTS 1.1, 2.4).
+    """
     (finding,) = [e for e in attacked(around(behind=behind)).evidence if e.name == "gradients"]
     assert finding.void
     assert "of the attacked samples have no gradient" in finding.text

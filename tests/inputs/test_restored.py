@@ -93,7 +93,9 @@ PREPARED = (
 @pytest.mark.parametrize("attack", ["bim", "pgd", NOISE, "LinfPGD", "LInfFMNAttack"])
 @pytest.mark.parametrize("prepare", PREPARED, ids=lambda f: f.__name__)
 def test_models_come_back_as_they_were(attacked, normed, prepare, attack):
-    """Modes of every submodule, weights, buffers, gradients and flags are as before."""
+    """Modes of every submodule, weights, buffers, gradients and flags are as before
+    (BAD INPUTS 1.14).
+    """
     prepare(normed)
     before = state_of(normed)
     attacked(normed, attack=attack)
@@ -102,7 +104,7 @@ def test_models_come_back_as_they_were(attacked, normed, prepare, attack):
 
 @pytest.mark.parametrize("prepare", PREPARED, ids=lambda f: f.__name__)
 def test_every_part_is_evaluated_in_eval_mode(attacked, normed, prepare):
-    """The outcomes are those of eval mode, whatever mode the parts came in."""
+    """The outcomes are those of eval mode, whatever mode the parts came in (BAD INPUTS 1.14)."""
     expected = attacked(normed.eval()).unfiltered
     prepare(normed)
     assert attacked(normed).unfiltered == expected
@@ -110,7 +112,9 @@ def test_every_part_is_evaluated_in_eval_mode(attacked, normed, prepare):
 
 @pytest.mark.parametrize("prepare", PREPARED, ids=lambda f: f.__name__)
 def test_train_mode_is_said(notes, normed, prepare):
-    """A model that came in train mode, or a part of it, was perhaps forgotten there: it is said."""
+    """A model that came in train mode, or a part of it, was perhaps forgotten there: it is said
+    (BAD INPUTS 1.14).
+    """
     prepare(normed)
     said = any(part.training for part in normed.modules())
     assert ("the model came in train mode; it was evaluated in eval mode" in notes(normed)) == said
@@ -224,7 +228,9 @@ def test_global_generators_come_back(attacked, attack):
 
 @pytest.mark.parametrize("attack", ["pgd", NOISE, "LinfPGD"])
 def test_global_generators_decide_nothing(attacked, attack):
-    """The same seed gives the same evaluation, wherever the global generators are."""
+    """The same seed gives the same evaluation, wherever the global generators are
+    (BAD INPUTS 1.19).
+    """
     runs = []
     for seed in range(2):
         random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
@@ -289,7 +295,7 @@ SETTINGS = {
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_outer_contexts_change_nothing(attacked, context, settings):
-    """The same verdict inside and outside of torch's contexts."""
+    """The same verdict inside and outside of torch's contexts (BAD INPUTS 5.20)."""
     expected = attacked(**SETTINGS[settings])
     with CONTEXTS[context]():
         assert attacked(**SETTINGS[settings]) == expected
@@ -358,7 +364,9 @@ def test_foolbox_models_made_in_inference_mode(attacked, model):
 
 @pytest.mark.parametrize("attack", ["bim", "pgd", NOISE, "LinfPGD", "L2DeepFoolAttack"])
 def test_warnings_as_errors(attacked, data, attack):
-    """Under -W error the verdict is the same: neither we nor Foolbox warn in vain."""
+    """Under -W error the verdict is the same: neither we nor Foolbox warn in vain
+    (BAD INPUTS 5.20).
+    """
     read_only = data[0].numpy().copy()
     read_only.flags.writeable = False
     expected = attacked(attack=attack)
@@ -451,7 +459,7 @@ print(json.dumps([asserts, report]))
 
 
 def test_optimised_python(capsys):
-    """Under python -O every check and every verdict is the same."""
+    """Under python -O every check and every verdict is the same (BAD INPUTS 1.9, 5.20)."""
     exec(compile(SCRIPT, "script", "exec"), {"__name__": "script"})
     asserts, expected = json.loads(capsys.readouterr().out)
     assert asserts == "on"

@@ -25,7 +25,7 @@ from pytest_aerobust import ContractError, DataError, ModelError, robust
     ],
 )
 def test_senseless_budgets(stated, refused, eps, said):
-    """A budget that is no radius is refused, with what came."""
+    """A budget that is no radius is refused, with what came (BAD INPUTS 1.4, 5.11)."""
     with refused(ContractError, said):
         stated(eps=eps)
 
@@ -38,7 +38,7 @@ def test_budget_too_large_for_a_float(stated, refused):
 
 @pytest.mark.parametrize("empty", [[], ()])
 def test_empty_lists_test_nothing(refused, empty):
-    """A mark with an empty list would collect nothing, so it is an error."""
+    """A mark with an empty list would collect nothing, so it is an error (BAD INPUTS 5.11)."""
     with refused(ContractError, "eps=[] is empty", "at least one"):
         robust("bim", empty, min_acc=0.9)
     with refused(ContractError, "attack=[] is empty", "at least one"):
@@ -67,14 +67,14 @@ def test_numpy_budgets(attacked, eps):
 
 
 def test_budget_zero_is_the_clean_accuracy(attacked):
-    """eps=0 attacks nothing and says that the accuracies are the clean ones."""
+    """eps=0 attacks nothing and says that the accuracies are the clean ones (BAD INPUTS 5.11)."""
     result = attacked(eps=0)
     assert result.unfiltered.accuracy == result.unfiltered.clean_accuracy == 1.0
     assert "eps=0 leaves the attacker nothing: the accuracies are the clean ones" in result.notes
 
 
 def test_budget_beyond_the_range(notes):
-    """A budget larger than the whole range is allowed, and the range is named."""
+    """A budget larger than the whole range is allowed, and the range is named (BAD INPUTS 5.11)."""
     assert "eps=1.5 is larger than the bounds' span 1" in notes(eps=1.5)
 
 
@@ -86,7 +86,7 @@ def test_budget_of_a_summed_norm(notes, norm):
 
 
 def test_tiny_budget(notes, data):
-    """A budget under a thousandth of the range is probably in other units."""
+    """A budget under a thousandth of the range is probably in other units (BAD INPUTS 1.4)."""
     assert "eps=1e-05 is under a thousandth of the bounds' span 1" in notes(eps=1e-5)
     assert "is it in the units of the data?" in notes(
         on=(data[0] * 255, data[1]), mean=0, std=255, eps=8 / 255, bounds=(0, 255)
@@ -97,7 +97,7 @@ def test_tiny_budget(notes, data):
     ("steps", "attack"), [(0, "bim"), (-1, "pgd"), (1.5, "mi-fgsm"), (True, "bim"), ("9", "bim")]
 )
 def test_senseless_steps(stated, refused, steps, attack):
-    """An attack that takes no step could only pass."""
+    """An attack that takes no step could only pass (BAD INPUTS 1.4)."""
     with refused(
         ContractError, f"{attack}: steps={steps!r}, expected a whole number of at least 1"
     ):
@@ -113,7 +113,7 @@ def test_steps_for_an_attack_without_steps(stated, refused):
 @pytest.mark.parametrize("name", ["rel_stepsize", "abs_stepsize"])
 @pytest.mark.parametrize("size", [0, 0.0, -0.1, math.nan, math.inf, "0.1", True])
 def test_senseless_step_sizes(stated, refused, name, size):
-    """A step that does not move, or that moves the wrong way, is refused."""
+    """A step that does not move, or that moves the wrong way, is refused (BAD INPUTS 1.4)."""
     with refused(ContractError, f"bim: {name}={size!r}, expected a number above 0"):
         stated(attack_args={name: size})
 
@@ -171,10 +171,22 @@ def test_momentum_that_is_no_number(stated, refused):
     ],
 )
 def test_steps_that_do_not_cross_the_ball(notes, attack, steps, size, travel):
-    """Steps times step size under one eps is a weak attack, said with the number and the cure."""
+    """Steps times step size under one eps is a weak attack, said with the number and the cure
+    (BAD INPUTS 1.3, 2.5).
+    """
     said = notes(attack=attack, steps=steps, attack_args=size)
     assert f"weak attack: all steps of {attack} together move {travel} eps" in said
     assert "take more steps or larger ones (2 to 2.5 eps are usual)" in said
+
+
+def test_strength_is_part_of_the_result(attacked):
+    """Steps and their size are told with the accuracy, also where nobody stated them
+    (BAD INPUTS 1.3).
+    """
+    told = attacked(steps=3, attack_args={"rel_stepsize": 0.25}).arguments
+    assert (told["steps"], told["rel_stepsize"]) == ("3", "0.25")
+    assert attacked().arguments["steps"] == "10"
+    assert attacked(attack="LinfPGD").arguments["rel_stepsize"] == "0.03333"
 
 
 def test_steps_that_cross_the_ball(notes):
@@ -184,7 +196,7 @@ def test_steps_that_cross_the_ball(notes):
 
 
 def test_foolbox_attack_whose_steps_do_not_cross_the_ball(notes):
-    """A weak setting of Foolbox's own class is as weak as one of ours."""
+    """A weak setting of Foolbox's own class is as weak as one of ours (BAD INPUTS 1.3, 2.5)."""
     said = notes(attack="LinfPGD", steps=1, attack_args={"random_start": False})
     assert "weak attack" in said
 
@@ -193,7 +205,7 @@ def test_foolbox_attack_whose_steps_do_not_cross_the_ball(notes):
     ("typo", "nearest"), [("rel_stepsiz", "rel_stepsize"), ("stepz", "steps"), ("Steps", "steps")]
 )
 def test_misspelt_attack_argument(stated, refused, typo, nearest):
-    """A misspelt argument of the constructor names its nearest relative."""
+    """A misspelt argument of the constructor names its nearest relative (BAD INPUTS 5.13)."""
     with refused(ContractError, f"bim takes no argument '{typo}': did you mean {nearest}"):
         stated(attack_args={typo: 0.1})
 
@@ -214,7 +226,7 @@ def test_steps_stated_twice(stated, refused):
     ("name", "nearest"), [("bmi", "bim"), ("fgms", "fgsm"), ("L2DeepFool", "L2DeepFoolAttack")]
 )
 def test_unknown_attack(stated, refused, name, nearest):
-    """An unknown attack is refused at collection with the nearest names."""
+    """An unknown attack is refused at collection with the nearest names (BAD INPUTS 5.13)."""
     with refused(ContractError, f"attack='{name}' is unknown: did you mean", nearest):
         stated(attack=name)
 
@@ -276,13 +288,15 @@ def test_refused_attacks(stated, refused, attack, reason):
     ],
 )
 def test_norms(stated, refused, norm, said):
-    """An unknown norm names the nearest, one that the attack lacks names the attack's own."""
+    """An unknown norm names the nearest, one that the attack lacks names the attack's own
+    (BAD INPUTS 5.13).
+    """
     with refused(ContractError, said):
         stated(norm=norm)
 
 
 def test_unknown_threat(stated, refused):
-    """A misspelt threat names the nearest."""
+    """A misspelt threat names the nearest (BAD INPUTS 5.13)."""
     with refused(ContractError, "threat='greybox' is unknown: did you mean gray-box?"):
         stated(threat="greybox")
 
@@ -328,7 +342,7 @@ def test_gray_box_without_a_filter(attacked, refused):
     ],
 )
 def test_senseless_bounds(stated, refused, bounds, said):
-    """Bounds that span nothing are refused, with what came and an example."""
+    """Bounds that span nothing are refused, with what came and an example (BAD INPUTS 5.14)."""
     with refused(ContractError, said):
         stated(bounds=bounds)
 
@@ -378,7 +392,9 @@ def test_target_beyond_the_classes(attacked, refused):
 
 
 def test_target_for_an_attack_that_ignores_it(stated, refused):
-    """DeepFool would ignore a target in silence; attacks that take one are named."""
+    """DeepFool would ignore a target in silence; attacks that take one are named
+    (BAD INPUTS 1.7).
+    """
     with refused(
         ContractError,
         "L2DeepFoolAttack takes no target (target=1)",
@@ -573,7 +589,9 @@ def test_queries_of_an_attacker_with_a_copy(refused, threat):
     "attack", ["LinfinityBrendelBethgeAttack", "L2BrendelBethgeAttack", "L0BrendelBethgeAttack"]
 )
 def test_missing_optional_package(attacked, refused, attack, monkeypatch):
-    """An attack whose package is missing is an error that names it, never a skip."""
+    """An attack whose package is missing is an error that names it, never a skip
+    (BAD INPUTS 5.21).
+    """
     monkeypatch.setattr(
         "foolbox.attacks.brendel_bethge.NUMBA_IMPORT_ERROR",
         ModuleNotFoundError("No module named 'numba'"),
@@ -583,7 +601,7 @@ def test_missing_optional_package(attacked, refused, attack, monkeypatch):
 
 
 def test_unknown_arguments_of_a_mark(refused):
-    """A misspelt argument of the mark names its nearest relative."""
+    """A misspelt argument of the mark names its nearest relative (BAD INPUTS 5.13)."""
     with refused(ContractError, "robust() has no argument 'min_ac': did you mean min_acc"):
         robust("bim", 0.1, min_ac=0.9)
 

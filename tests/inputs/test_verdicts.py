@@ -43,7 +43,9 @@ def test_floor_held_and_broken(judged):
 
 
 def test_blind_gradients_withhold_a_pass(judged, model):
-    """A floor that holds only because nothing could move is inconclusive, and fails the test."""
+    """A floor that holds only because nothing could move is inconclusive, and fails the test
+    (BAD INPUTS 1.1).
+    """
     result = judged(Blind(model), eps=0.02, min_acc=0.9)
     assert result.verdict.outcome == "inconclusive"
     with pytest.raises(Inconclusive, match="have no gradient") as info:
@@ -73,13 +75,15 @@ def test_a_proof_beats_a_doubt(judged, model):
 
 
 def test_vacuous_floors_are_said(judged):
-    """A floor that answering the commonest class would hold is named in the result."""
+    """A floor that answering the commonest class would hold is named in the result
+    (BAD INPUTS 1.6, 5.12).
+    """
     notes = "\n".join(judged(eps=0.01, min_acc=0.3).evaluation.notes)
     assert "min_acc=0.3 is vacuous: always answering the commonest class gives 0." in notes
 
 
 def test_accuracy_below_chance_withholds_a_pass(judged, data):
-    """Labels out of order can't pass a floor, however low."""
+    """Labels out of order can't pass a floor, however low (BAD INPUTS 2.3)."""
     inputs, labels = data
     found = judged(on=(inputs, 1 - labels), min_acc=0)
     assert found.verdict.outcome == "inconclusive"

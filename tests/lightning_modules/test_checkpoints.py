@@ -67,7 +67,7 @@ class TestLoads:
         assert not (tmp_path / "ran").exists()
 
     def test_weights_saved_on_a_gpu(self, path, monkeypatch):
-        """Where there is none: every tensor of the file says cuda:0."""
+        """Where there is none: every tensor of the file says cuda:0 (BAD INPUTS 5.22)."""
         monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
         torch.save(network(1).state_dict(), path)
         monkeypatch.undo()
@@ -95,7 +95,7 @@ class TestRefuses:
         ],
     )
     def test_what_is_no_checkpoint(self, path, content, reason):
-        """Each kind of wrong file has a message of its own, with the path."""
+        """Each kind of wrong file has a message of its own, with the path (BAD INPUTS 5.22)."""
         path.write_bytes(content)
         with pytest.raises(UnreadableCheckpointError, match=f"weights.pt: .*{reason}"):
             load_weights(network(), path)
@@ -103,7 +103,7 @@ class TestRefuses:
     @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.99])
     @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before-torch-1.6"])
     def test_what_is_cut_short(self, path, share, zipped):
-        """Wherever the copy stopped."""
+        """Wherever the copy stopped (BAD INPUTS 5.22)."""
         torch.save(network().state_dict(), path, _use_new_zipfile_serialization=zipped)
         content = path.read_bytes()
         path.write_bytes(content[: int(len(content) * share)])
@@ -120,7 +120,7 @@ class TestRefuses:
 
     @pytest.mark.parametrize("protocol", [2, 4])
     def test_a_hostile_pickle(self, path, tmp_path, protocol):
-        """The command inside does not run."""
+        """The command inside does not run (BAD INPUTS 5.22)."""
         path.write_bytes(pickle.dumps(Hostile(f"touch {tmp_path / 'ran'}"), protocol))
         with pytest.raises(UnsafeCheckpointError, match="nothing of it was executed"):
             load_weights(network(), path)
@@ -156,7 +156,9 @@ class TestRefuses:
             load_weights(network(), tmp_path)
 
     def test_names_with_the_prefix_of_a_wrapper(self, path):
-        """Loaded loosely they would all be skipped, and the weights stay random."""
+        """Loaded loosely they would all be skipped, and the weights stay random
+        (BAD INPUTS 5.23).
+        """
         torch.save(nn.DataParallel(network()).state_dict(), path)
         with pytest.raises(MismatchedCheckpointError, match=r"'module\.', which torch.*strip it"):
             load_weights(network(), path)

@@ -362,7 +362,9 @@ print(fit_or_load_estimator(estimator, inputs, labels, folder=sys.argv[1]).t_)
 
 
 def test_of_two_processes_one_fits(tmp_path, monkeypatch):
-    """Whoever comes second, this one or the other, waits, and both have the same estimator."""
+    """Whoever comes second, this one or the other, waits, and both have the same estimator
+    (BAD INPUTS 5.28).
+    """
     fits, fit = [], SGDClassifier.fit
     monkeypatch.setattr(
         SGDClassifier, "fit", lambda self, *given: fits.append("here") or fit(self, *given)

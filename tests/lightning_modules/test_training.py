@@ -312,7 +312,9 @@ class Rival:
 def test_one_process_trains_others_wait_and_what_was_killed_is_not_believed(
     tmp_path, monkeypatch, capfd
 ):
-    """Killed for real while it trains, then while it writes; the third trains, the last loads."""
+    """Killed for real while it trains, then while it writes; the third trains, the last loads
+    (BAD INPUTS 5.28).
+    """
     module, folder = tmp_path / "told_by_a_test.py", tmp_path / "kept"
     module.write_text(SHARED)
     # All started at once, because most of their time goes into imports.

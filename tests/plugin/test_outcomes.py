@@ -145,7 +145,9 @@ def test_every_floor_can_break(suite, floor, words):
     ],
 )
 def test_every_floor_holds_when_met_exactly(suite, floor):
-    """A floor that is met to the last sample holds: floors are inclusive and exact."""
+    """A floor that is met to the last sample holds: floors are inclusive and exact
+    (BAD INPUTS 5.25).
+    """
     suite.tests(f"""
         @robust("bim", 0.1, {floor})
         def test_holds():

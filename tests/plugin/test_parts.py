@@ -448,7 +448,9 @@ def test_each_data_object_is_read_once(suite):
 
 
 def test_an_error_of_the_users_fixture_is_the_users(suite):
-    """An exception in a user's fixture is an ordinary error at setup, with its own line."""
+    """An exception in a user's fixture is an ordinary error at setup, with its own line
+    (BAD INPUTS 5.18).
+    """
     suite.conftest("""
         @pytest.fixture
         def aerobust_model():

@@ -261,6 +261,32 @@ def loaded(tmp_path, own_process):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["-p", "no:pytest_aerobust.plugin"], {}),
+        ([], {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
+    ],
+    ids=["blocked", "no autoload"],
+)
+def test_without_the_plugin_a_contract_is_skipped(tmp_path, arguments, environment):
+    """Where nobody would check it, a mark never lets its test pass, and the reason says why
+    (BAD INPUTS 1.8).
+    """
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rs", *arguments, str(tmp_path)],
+        env=clean | environment | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "without the plugin that checks it" in result.stdout
+    assert " passed" not in result.stdout
+
+
+@pytest.mark.parametrize(
     ("test", "args"),
     [
         (None, ("--co",)),

@@ -29,7 +29,7 @@ NOTHING = "*aerobust: no robustness contract was collected, so nothing was prove
 
 
 def test_contracts_are_skipped_without_the_flag(suite):
-    """Without --aerobust a contract is skipped, and the reason names the flag."""
+    """Without --aerobust a contract is skipped, and the reason names the flag (BAD INPUTS 1.8)."""
     suite.tests(BROKEN)
     result = suite.plain_run("-rs")
     result.assert_outcomes(skipped=1)

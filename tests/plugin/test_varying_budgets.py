@@ -61,7 +61,7 @@ def test_the_largest_budget_comes_first(suite):
 
 
 def test_the_same_seed_draws_the_same_budgets(suite):
-    """Two runs draw the same budgets, another seed draws others."""
+    """Two runs draw the same budgets, another seed draws others (BAD INPUTS 1.19)."""
     suite.conftest(SEEING)
     suite.tests(HOLDING)
     first = _drawn(suite)
@@ -287,3 +287,29 @@ def test_a_range_that_cant_be_meant_is_refused(arguments, words):
     """A wrong range is refused where it is written, with what was expected."""
     with pytest.raises(ContractError, match=rf"^epsilons\(.*{words}"):
         epsilons(**arguments)
+
+
+def test_a_deadline_of_the_users_own_profile_ends_nothing(suite):
+    """A slow model and a profile with a deadline of a millisecond: drawn budgets are judged
+    (BAD INPUTS 1.19).
+    """
+    suite.conftest("""
+        import time
+
+        class Slow(Border):
+            def forward(self, x):
+                time.sleep(0.003)
+                return super().forward(x)
+
+        @pytest.fixture(scope="session")
+        def aerobust_model():
+            return Slow()
+    """)
+    suite.tests(HOLDING)
+    before = hypothesis.settings.get_current_profile_name()
+    hypothesis.settings.register_profile("hasty", deadline=1)
+    hypothesis.settings.load_profile("hasty")
+    try:
+        suite.run().assert_outcomes(passed=2)
+    finally:
+        hypothesis.settings.load_profile(before)
