@@ -99,7 +99,7 @@ def measure(
         ContractError: The attack can't work on this subject.
     """
     started = time.perf_counter()
-    with isolated(measurement.stream), subject.borrowed(device) as sides:
+    with isolated(measurement.stream), subject.borrowed(device, measurement.stream) as sides:
         run = _Run(subject.bounds, subject.classes, sides, measurement, on_examples, need, started)
         chunks = run.chunks(chunk)
         while chunks and (wanted := run.need()) is not Need.NOTHING:
@@ -371,6 +371,7 @@ class _Run:
             *([] if self._filtered is None else self._filtered.filter_notes(self._bounds)),
             *([_UNREACHABLE] if self._behind else []),
             *pipeline.target_notes(),
+            *(note for arm in self._arms for note in arm.draw_notes()),
             *self._doubts,
             *count_note(len(samples)),
         )

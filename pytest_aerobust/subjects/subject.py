@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -75,6 +76,7 @@ class Subject:
         bounds: Where each feature of an input may be, and which may change.
         classes: The model's own names of its classes, in their order; None where it has none.
         filter_gradient: How gradients pass the filter; None lets its own gradient decide.
+        draws: How many answers are averaged, where filter or models draw random numbers.
     """
 
     model: nn.Module
@@ -85,16 +87,22 @@ class Subject:
     bounds: Box
     classes: tuple[Any, ...] | None = None
     filter_gradient: FilterGradient | None = None
+    draws: int = 1
 
     @contextmanager
-    def borrowed(self, device: str | None) -> Iterator[Sides]:
-        """The sides, ready to be attacked; everything is given back as it was."""
+    def borrowed(self, device: str | None, seed: int = 0) -> Iterator[Sides]:
+        """The sides, ready to be attacked; everything is given back as it was.
+
+        Args:
+            device: Where to run; None stays where the model is.
+            seed: Seed of the draws that are averaged.
+        """
         parts = (self.model, self.filter, self.unfiltered_model, self.front)
         modules = [part for part in parts if part is not None]
         place = device_of(self.model) if device is None else _checked_device(device)
         notes = self._mode_notes()
         with borrowed(modules, place):
-            yield self._sides(place, notes)
+            yield self._sides(place, notes, seed)
 
     def _mode_notes(self) -> tuple[str, ...]:
         named = {
@@ -108,17 +116,21 @@ class Subject:
             if module is not None and any(part.training for part in module.modules())
         )
 
-    def _sides(self, device: torch.device, notes: tuple[str, ...]) -> Sides:
-        answers = Answers()
-        known = Classifier("model", self.model, self.front, None, answers)
-        own = self.unfiltered_model
+    def _sides(self, device: torch.device, notes: tuple[str, ...], seed: int) -> Sides:
+        answers, own = Answers(), self.unfiltered_model
+        side = partial(Classifier, front=self.front, draws=self.draws, seed=seed)
+        known = side("model", self.model, filter=None, answers=answers)
         return Sides(
-            unfiltered=known if own is None else Classifier("model", own, self.front, None),
+            unfiltered=known if own is None else side("model", own, filter=None),
             known=known,
             pipeline=None
             if self.filter is None
-            else Classifier(
-                "pipeline", self.model, self.front, self.filter, answers, self.filter_gradient
+            else side(
+                "pipeline",
+                self.model,
+                filter=self.filter,
+                answers=answers,
+                passing=self.filter_gradient,
             ),
             samples=Samples(
                 self.samples.inputs.to(device=device, dtype=floating_dtype(self.model)),
@@ -168,6 +180,7 @@ def build_subject(
     mean: Statistics | None = None,
     std: Statistics | None = None,
     filter_gradient: FilterGradient | None = None,
+    draws: int = 1,
     samples: int | None = None,
     seed: int = 0,
 ) -> Subject:
@@ -183,6 +196,7 @@ def build_subject(
         mean: Subtracted in front of the models.
         std: Divides what is left.
         filter_gradient: How gradients pass the filter; None lets its own gradient decide.
+        draws: How many answers to average, where filter or models draw random numbers.
         samples: Draw this many, stratified by label.
         seed: Seed of that draw.
 
@@ -215,4 +229,5 @@ def build_subject(
         bounds=Box.of(bounds, mutable, tuple(chosen.inputs.shape[1:])),
         classes=classes,
         filter_gradient=filter_gradient,
+        draws=draws,
     )
