@@ -10,7 +10,12 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.evidence.sanity import check_classes, clean_evidence, target_evidence
-from pytest_aerobust.evidence.tallies import CandidateTally, GradientTally, MarginTally
+from pytest_aerobust.evidence.tallies import (
+    CandidateTally,
+    DrawTally,
+    GradientTally,
+    MarginTally,
+)
 from pytest_aerobust.evidence.verification import Ball, Found, correct, verify
 from pytest_aerobust.results import (
     AT_TARGET,
@@ -82,14 +87,16 @@ class RunningArm:
         self.name = name
         self.side = side
         self.tally = GradientTally()
-        self._candidates = CandidateTally()
+        self._candidates, self._draws = CandidateTally(), DrawTally()
         self.samples, self.ball = samples, ball
         self._on_examples = on_examples
-        logits = self._clean_logits()
+        drawn = self._clean_logits()
+        logits = drawn.mean(dim=0)
         check_classes(logits, samples, side.name)
         self._right = correct(logits, samples.labels)
         self._logits = logits
         self._margins = MarginTally(logits, samples.labels)
+        self._draws.saw_clean(drawn, samples.labels)
         # A tie counts as right, whatever argmax takes.
         self._clean_answers = torch.where(self._right, samples.labels, logits.argmax(dim=1))
         self._answers = self._clean_answers.clone()
@@ -172,7 +179,7 @@ class RunningArm:
         """What verification says of candidates for `rows`, without counting them."""
         originals, labels = self.samples.inputs[rows], self.samples.labels[rows]
         targets = None if self.targets is None else self.targets[rows]
-        return verify(self.side, originals, candidates, labels, targets, self.ball)
+        return verify(self.side.judged, originals, candidates, labels, targets, self.ball)
 
     def _counted(self, rows: Tensor, candidates: Tensor) -> Tensor:
         self._candidates.add(candidates)
@@ -184,6 +191,7 @@ class RunningArm:
             self._answers[beaten] = answers
             numbers = self.samples.ids[beaten.cpu()].numpy()
             examples = candidates[found.adversarial]
+            self._look_at_draws(examples, self.samples.labels[beaten])
             self._on_examples(self.name, numbers, examples, answers.cpu().numpy())
         return found.adversarial
 
@@ -197,6 +205,12 @@ class RunningArm:
         if not len(asked):
             return Queries(limit, 0, 0.0)
         return Queries(limit, int(asked.max()), float(asked.mean()))
+
+    def _look_at_draws(self, examples: Tensor, labels: Tensor) -> None:
+        """See what single draws make of examples that the mean of others errs on."""
+        if self.side.draws > 1:
+            with torch.no_grad():
+                self._draws.saw_examples(self.side.singles(examples), labels)
 
     def close(self, rows: Tensor) -> None:
         """The attack on `rows` is over: who is pending has survived it, who is hunted got away."""
@@ -260,6 +274,10 @@ class RunningArm:
             "class for theirs: they count as survivors where they are right",
         )
 
+    def draw_notes(self) -> tuple[str, ...]:
+        """What single draws say, where the mean of several is judged."""
+        return self._draws.notes(self.name) if self.side.draws > 1 else ()
+
     def filter_notes(self, bounds: Box) -> tuple[str, ...]:
         """A warning where the filter's clean outputs leave the bounds of the data."""
         low, high = bounds.low, bounds.high
@@ -272,6 +290,7 @@ class RunningArm:
         )
 
     def _clean_logits(self) -> Tensor:
+        """Of every draw, ``(draws, N, K)``."""
         answers, lowest, highest = [], [], []
         with torch.no_grad():
             for inputs in self.samples.chunks():
@@ -281,7 +300,7 @@ class RunningArm:
                 answers.append(logits)
         self._lowest = torch.stack(lowest).amin(dim=0)
         self._highest = torch.stack(highest).amax(dim=0)
-        return self.side.settled(torch.cat(answers))
+        return self.side.settle(torch.cat(answers, dim=1))
 
 
 class Retirement:

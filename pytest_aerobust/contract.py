@@ -96,6 +96,7 @@ class Contract:
         mean: Subtracted from an input in front of the model; one number or one a channel.
         std: What the result is divided by.
         filter_gradient: How gradients pass the filter; None lets its own gradient decide.
+        eot: How many random answers are averaged; None takes each answer as it comes.
         samples: How many samples to draw; None asks the options.
         seed: Seed of everything random; None asks the options.
         waivers: Checks of the evidence that are turned off, with the reasons.
@@ -116,6 +117,7 @@ class Contract:
     mean: Statistics | None = None
     std: Statistics | None = None
     filter_gradient: FilterGradient | None = None
+    eot: int | None = None
     samples: int | None = None
     seed: int | None = None
     waivers: Waivers = ()
@@ -273,6 +275,7 @@ def robust(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     filter_gradient: FilterGradient | None = None,
+    eot: int | None = None,
     steps: int | None = None,
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
@@ -323,6 +326,9 @@ def robust(
             ``"identity"``, forward through the filter and backward as if it were the identity
             (BPDA: Athalye et al. 2018). By default exact, and the identity, with a note, where
             the filter has no gradient or one that is zero for every sample.
+        eot: For filters and models that draw random numbers: the attack follows the mean of so
+            many answers, at least 1, and the mean of as many fresh ones is judged (expectation
+            over transformation: Athalye et al. 2018).
         steps: Steps of the attack, where it has steps.
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many samples, stratified by label; all by default.
@@ -392,6 +398,7 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "mean": checked_statistics("mean", given["mean"]),
         "std": checked_statistics("std", given["std"], positive=True),
         "filter_gradient": checked_filter_gradient(given["filter_gradient"]),
+        "eot": checked_count("eot", given["eot"], least=1),
         "samples": checked_count("samples", given["samples"], least=1),
         "seed": checked_count("seed", given["seed"], least=0),
         "waivers": checked_waivers(given["waive"]),

@@ -111,7 +111,7 @@ def measure(
     """
     started = time.perf_counter()
     subject.check_access(measurement.attack.spec)
-    with isolated(measurement.stream), subject.borrowed(device) as sides:
+    with isolated(measurement.stream), subject.borrowed(device, measurement.stream) as sides:
         run = _Run(subject.bounds, subject.classes, sides, measurement, on_examples, need, started)
         known: Remembered = {} if remembered is None else remembered
         run.ask(known)
@@ -438,6 +438,7 @@ class _Run:
             *([] if self._filtered is None else self._filtered.filter_notes(self._bounds)),
             *([_UNREACHABLE] if self._behind else []),
             *pipeline.target_notes(),
+            *(note for arm in self._arms for note in arm.draw_notes()),
             *self._doubts,
             *count_note(len(samples)),
         )

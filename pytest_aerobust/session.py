@@ -195,6 +195,7 @@ class Session:
             mean=contract.mean,
             std=contract.std,
             filter_gradient=contract.filter_gradient,
+            draws=contract.eot or 1,
             samples=costs.samples,
             seed=costs.seed or 0,
         )
@@ -411,6 +412,7 @@ def evaluate(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     filter_gradient: FilterGradient | None = None,
+    eot: int | None = None,
     steps: int | None = None,
     attack_args: Mapping[str, Any] | None = None,
     samples: int | None = None,
@@ -444,6 +446,7 @@ def evaluate(
         std: Divides what is left, likewise.
         filter_gradient: How gradients pass the filter, ``"exact"`` or ``"identity"``, as in
             :func:`robust`; decided by the filter's own gradient by default.
+        eot: How many random answers to average, as in :func:`robust`.
         steps: Steps of the attack, where it has steps.
         attack_args: Further arguments for the attack's constructor.
         samples: Draw this many, stratified by label; all by default.
@@ -487,6 +490,7 @@ def evaluate(
         mean=checked_statistics("mean", mean),
         std=checked_statistics("std", std, positive=True),
         filter_gradient=passing,
+        draws=checked_count("eot", eot, least=1) or 1,
         samples=checked_count("samples", samples, least=1),
         seed=drawn,
     )

@@ -18,6 +18,7 @@ COUNT = 32
 _TIMES = 5
 # Logits of unit length that differ by more than this are other answers (AutoAttack's check).
 _SAME = 1e-4
+_RANDOM = "eot= declares the answers random: each is the mean of several draws"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def determinism(asked: Asked) -> tuple[Weight, str]:
     Void where the counts of right answers differ, or logits of unit length by more than 1e-4
     (the checks of AutoAttack, Croce & Hein 2020). Costs five forward passes of 32 samples.
     """
+    if asked.side.draws > 1:
+        return "skipped", _RANDOM
     everyone = torch.arange(len(asked.inputs), device=asked.inputs.device)
     said = [asked.ask(everyone) for _ in range(_TIMES)]
     rights = [int(correct(logits, asked.labels).sum()) for logits in said]
@@ -69,6 +72,8 @@ def batch_independence(asked: Asked) -> tuple[Weight, str]:
     float32 does. Costs three forward passes of 32 samples. (Batch statistics in the forward pass
     make the accuracy depend on who is attacked together.)
     """
+    if asked.side.draws > 1:
+        return "skipped", _RANDOM
     everyone = torch.arange(len(asked.inputs), device=asked.inputs.device)
     cut = -(-2 * len(everyone) // 3)
     whole = asked.ask(everyone)
@@ -96,7 +101,7 @@ def state(asked: Asked, changed: bool) -> tuple[Weight, str]:
     weights. (A model that adapts while it is attacked is judged by other weights at the end.)
     """
     everyone = torch.arange(len(asked.inputs), device=asked.inputs.device)
-    apart = _apart(asked.logits, asked.ask(everyone))
+    apart = 0.0 if asked.side.draws > 1 else _apart(asked.logits, asked.ask(everyone))
     if not changed and apart <= _SAME:
         return "sound", f"weights and {len(everyone)} clean answers are those of the start"
     what = "its weights or buffers" if changed else "its answers to the same clean inputs"

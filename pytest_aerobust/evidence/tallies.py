@@ -5,6 +5,7 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.losses import margins
 from pytest_aerobust.attacks.search import have_direction
+from pytest_aerobust.evidence.verification import correct
 from pytest_aerobust.results import Evidence
 
 # Above this share of samples without a gradient, a gradient attack proves nothing.
@@ -116,3 +117,40 @@ class MarginTally:
             "more and smaller steps (pgd), or an attack without gradients (square)"
         )
         return [Evidence("loss", arm, "void", text)]
+
+
+class DrawTally:
+    """Counts what single draws say, where the mean of several decides."""
+
+    def __init__(self) -> None:
+        self._right = self._erring = torch.zeros(1)
+        self._samples = self._examples = 0
+
+    def saw_clean(self, logits: Tensor, labels: Tensor) -> None:
+        """Count the clean pass, logits ``(draws, N, K)``."""
+        self._right, self._samples = _right_counts(logits, labels), len(labels)
+
+    def saw_examples(self, logits: Tensor, labels: Tensor) -> None:
+        """Count accepted examples by draws that did not accept them, ``(draws, n, K)``."""
+        self._erring = self._erring + len(labels) - _right_counts(logits, labels)
+        self._examples += len(labels)
+
+    def notes(self, arm: str) -> tuple[str, ...]:
+        """The range of single draws."""
+        draws = len(self._right)
+        text = (
+            f"{arm}: the mean of {draws} draws is judged (eot={draws}); single draws are right on "
+            f"{_range(self._right, self._samples)} of the clean samples"
+        )
+        if self._examples:
+            text += f", and err on {_range(self._erring, self._examples)} of the counted examples"
+        return (text,)
+
+
+def _right_counts(logits: Tensor, labels: Tensor) -> Tensor:
+    return torch.stack([correct(draw, labels).sum().cpu() for draw in logits])
+
+
+def _range(counts: Tensor, of: int) -> str:
+    low, high = counts.min().item() / of, counts.max().item() / of
+    return f"{low:.3f} to {high:.3f}"

@@ -1,9 +1,13 @@
 """What is attacked and judged: a filter, a normalising front and a model in a row."""
 
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pytest_aerobust.arguments import FilterGradient, Statistics
 from pytest_aerobust.catalogue import fitting
@@ -14,6 +18,8 @@ from pytest_aerobust.subjects.substitutes import Fault, as_identity, filter_faul
 
 # Clean samples that show whether a filter has a gradient.
 _PROBES = 16
+# Samples times draws whose activations are kept for a backward pass.
+_KEPT = 256
 
 
 class Normalise(nn.Module):
@@ -55,6 +61,11 @@ class Classifier:
         filter: In front of both; None for the bare model.
         answers: How the model's answers are read, shared by all sides of one model.
         passing: How gradients pass the filter; None lets the filter's own gradient decide.
+        draws: How many answers are averaged, where filter or model draw random numbers.
+        seed: Seed of those draws.
+
+    Attributes:
+        draws: The same; 1 from the clean pass on, where all of them were alike.
     """
 
     def __init__(
@@ -65,8 +76,11 @@ class Classifier:
         filter: nn.Module | None,
         answers: Answers | None = None,
         passing: FilterGradient | None = None,
+        draws: int = 1,
+        seed: int = 0,
     ) -> None:
-        self.name = name
+        self.name, self.draws = name, draws
+        self._seed, self._asked = seed, 0
         self._filter, self._passing = filter, passing
         self._layers = [layer for layer in (front, model) if layer is not None]
         self._answers = Answers() if answers is None else answers
@@ -79,28 +93,85 @@ class Classifier:
         return (*getattr(self._filter, "notes", ()), *self._notes, *self._answers.notes)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Logits ``(N, K)`` of inputs ``(N, ...)``.
+        """Logits ``(N, K)`` of inputs ``(N, ...)``, as an attacker asks for them.
+
+        Where answers are random they are the mean over draws, other ones at each call. Its
+        gradient is the expected one: Athalye, Carlini & Wagner 2018, section 4.2.
 
         Raises:
             ModelError: The model fails, or its answer is no classification.
             FilterError: The filter fails, or changes shape or dtype.
         """
-        return self._logits(self.filtered(inputs), "attacked", inputs)
+        self._asked += 1
+        return self._mean(inputs, f"attack {self._asked}")
+
+    def judged(self, inputs: Tensor) -> Tensor:
+        """The same as the judge asks: by draws that no attacker has seen, alike at every call."""
+        return self._mean(inputs, "judge")
+
+    def singles(self, inputs: Tensor) -> Tensor:
+        """Logits ``(draws, N, K)`` of single draws that nobody has seen."""
+        return self._drawn(inputs, "attacked", "singles")
 
     def clean(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """What the filter makes of inputs nobody attacked, and their logits.
+        """What the filter makes of inputs nobody attacked, and their logits ``(draws, N, K)``.
 
         Raises:
             ModelError, FilterError: As for a call.
         """
         if self._probes is None:
             self._probes = inputs[:_PROBES].detach().clone()
-        seen = self.filtered(inputs)
-        return seen, self._logits(seen, "clean", inputs)
+        with self._draw("judge", 0):
+            seen = self.filtered(inputs)
+        if self.draws == 1:
+            return seen, self._logits(seen, "clean", inputs)[None]
+        return seen, self._drawn(inputs, "clean", "judge")
 
-    def settled(self, logits: Tensor) -> Tensor:
-        """The logits of the whole clean pass, once it is known what the model's answers are."""
+    def settle(self, logits: Tensor) -> Tensor:
+        """The logits of the whole clean pass, once it is known what the model's answers are.
+
+        Args:
+            logits: Of all draws, ``(draws, N, K)``.
+        """
+        if self.draws > 1 and (logits == logits[0]).all():
+            self._notes += (f"the {self.name} answers alike in all {self.draws} draws of eot=",)
+            self.draws = 1
         return self._answers.settled(logits)
+
+    def _mean(self, inputs: Tensor, stream: str) -> Tensor:
+        if self.draws == 1:
+            return self._once(inputs, "attacked")
+        return self._drawn(inputs, "attacked", stream).mean(dim=0)
+
+    def _drawn(self, inputs: Tensor, kind: str, stream: str) -> Tensor:
+        """Logits of every draw ``(draws, N, K)``."""
+        # Beyond what one chunk takes anyway, a draw's activations are worked out again when its
+        # gradient is wanted, rather than kept beside those of all others.
+        kept = not inputs.requires_grad or self.draws * len(inputs) <= _KEPT
+        if not kept:
+            self._passes()  # looked up once: what is worked out again must be what was
+        draws = []
+        for number in range(self.draws):
+
+            def draw(inputs: Tensor, number: int = number) -> Tensor:
+                with self._draw(stream, number):
+                    return self._once(inputs, kind)
+
+            draws.append(draw(inputs) if kept else _recomputed(draw, inputs))
+        return torch.stack(draws)
+
+    @contextmanager
+    def _draw(self, stream: str, number: int) -> Iterator[None]:
+        """The global generators as this draw is to find them; where nothing is averaged, as is."""
+        if self.draws == 1:
+            yield
+            return
+        told = f"{self._seed}/{stream}/{number}"
+        with generators(int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())):
+            yield
+
+    def _once(self, inputs: Tensor, kind: str) -> Tensor:
+        return self._logits(self.filtered(inputs), kind, inputs)
 
     def filtered(self, inputs: Tensor) -> Tensor:
         """What the filter makes of inputs; a copy of the inputs where there is none.
@@ -132,7 +203,8 @@ class Classifier:
 
     def _passes(self) -> FilterGradient:
         """How gradients pass the filter; looked up on clean samples when it first matters."""
-        if self._passing != "identity" and self._probes is not None:
+        wanted = self._filter is not None and self._passing != "identity"
+        if wanted and self._probes is not None:
             probes, self._probes = self._probes, None
             with generators(0):
                 fault = filter_fault(self._through_filter, self._behind, self.gradient, probes)
@@ -144,7 +216,7 @@ class Classifier:
         """Take the identity's gradient for the filter's, unless the exact one was asked for."""
         if self._passing is None:
             self._passing = "identity"
-            self._notes = (
+            self._notes += (
                 f"{fault.value}: gradients pass it as if it were the identity "
                 "(filter_gradient='identity', BPDA)",
             )
@@ -207,6 +279,12 @@ class Classifier:
                 f"only for answers, such as {', '.join(fitting('black-box')[:3])}"
             )
         return gradient
+
+
+def _recomputed(draw: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """A draw that is drawn again, by its own seed, in the backward pass."""
+    drawn: Tensor = checkpoint(draw, inputs, use_reentrant=False, preserve_rng_state=False)
+    return drawn
 
 
 def _asked(name: str, error: type[AerobustError], layer: nn.Module, inputs: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,6 +86,7 @@ class Subject:
         bounds: Where each feature of an input may be, and which may change.
         classes: The model's own names of its classes, in their order; None where it has none.
         filter_gradient: How gradients pass the filter; None lets its own gradient decide.
+        draws: How many answers are averaged, where filter or models draw random numbers.
     """
 
     model: nn.Module
@@ -95,6 +97,7 @@ class Subject:
     bounds: Box
     classes: tuple[Any, ...] | None = None
     filter_gradient: FilterGradient | None = None
+    draws: int = 1
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -113,12 +116,17 @@ class Subject:
                 part.check_access(spec, name)
 
     @contextmanager
-    def borrowed(self, device: str | None) -> Iterator[Sides]:
-        """The sides, ready to be attacked; everything is given back as it was."""
+    def borrowed(self, device: str | None, seed: int = 0) -> Iterator[Sides]:
+        """The sides, ready to be attacked; everything is given back as it was.
+
+        Args:
+            device: Where to run; None stays where the model is.
+            seed: Seed of the draws that are averaged.
+        """
         place = device_of(self.model) if device is None else _checked_device(device)
         notes = self._mode_notes()
         with borrowed(self.modules, place):
-            yield replace(self._sides(place), modules=tuple(self.modules), notes=notes)
+            yield replace(self._sides(place, seed), modules=tuple(self.modules), notes=notes)
 
     def _mode_notes(self) -> tuple[str, ...]:
         named = {
@@ -132,17 +140,21 @@ class Subject:
             if module is not None and any(part.training for part in module.modules())
         )
 
-    def _sides(self, device: torch.device) -> Sides:
-        answers = Answers()
-        known = Classifier("model", self.model, self.front, None, answers)
-        own = self.unfiltered_model
+    def _sides(self, device: torch.device, seed: int) -> Sides:
+        answers, own = Answers(), self.unfiltered_model
+        side = partial(Classifier, front=self.front, draws=self.draws, seed=seed)
+        known = side("model", self.model, filter=None, answers=answers)
         return Sides(
-            unfiltered=known if own is None else Classifier("model", own, self.front, None),
+            unfiltered=known if own is None else side("model", own, filter=None),
             known=known,
             pipeline=None
             if self.filter is None
-            else Classifier(
-                "pipeline", self.model, self.front, self.filter, answers, self.filter_gradient
+            else side(
+                "pipeline",
+                self.model,
+                filter=self.filter,
+                answers=answers,
+                passing=self.filter_gradient,
             ),
             samples=Samples(
                 self.samples.inputs.to(device=device, dtype=floating_dtype(self.model)),
@@ -191,6 +203,7 @@ def build_subject(
     mean: Statistics | None = None,
     std: Statistics | None = None,
     filter_gradient: FilterGradient | None = None,
+    draws: int = 1,
     samples: int | None = None,
     seed: int = 0,
 ) -> Subject:
@@ -206,6 +219,7 @@ def build_subject(
         mean: Subtracted in front of the models.
         std: Divides what is left.
         filter_gradient: How gradients pass the filter; None lets its own gradient decide.
+        draws: How many answers to average, where filter or models draw random numbers.
         samples: Draw this many, stratified by label.
         seed: Seed of that draw.
 
@@ -238,4 +252,5 @@ def build_subject(
         bounds=Box.of(bounds, mutable, tuple(chosen.inputs.shape[1:])),
         classes=classes,
         filter_gradient=filter_gradient,
+        draws=draws,
     )
