@@ -1,10 +1,11 @@
 """What every attack is given and what watches it: the face between engine and attacks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -40,6 +41,22 @@ class Problem:
     samples: np.ndarray
     seed: int
 
+    def box(self, rows: Tensor) -> Bounds:
+        """Smallest and largest value of the inputs of `rows`, to broadcast against them."""
+        return self.bounds
+
+    def part(self, rows: Tensor) -> "Problem":
+        """The same problem for some of its inputs."""
+        members = rows.cpu().numpy()
+        return replace(
+            self,
+            inputs=self.inputs[rows],
+            labels=self.labels[rows],
+            targets=None if self.targets is None else self.targets[rows],
+            places=self.places[members],
+            samples=self.samples[members],
+        )
+
 
 class Watcher(Protocol):
     """What sees a search step by step and says which samples may retire."""
@@ -55,6 +72,26 @@ class Watcher(Protocol):
 
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         """Look at the gradients of `rows` at the start of the search."""
+
+
+class Relay:
+    """Shows a watcher a search among some of the samples, who have shown their gradients.
+
+    Attributes:
+        open: Which of the samples nobody has retired, as a mask.
+    """
+
+    def __init__(self, watcher: Watcher, rows: Tensor) -> None:
+        self._watcher, self._rows = watcher, rows
+        self.open = torch.ones_like(rows, dtype=torch.bool)
+
+    def retired(self, rows: Tensor, iterates: Tensor, logits: Tensor | None) -> Tensor:
+        retired = self._watcher.retired(self._rows[rows], iterates, logits)
+        self.open[rows[retired]] = False
+        return retired
+
+    def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
+        """Once is enough."""
 
 
 class Search(Protocol):
@@ -88,6 +125,11 @@ def loss_gradients(problem: Problem) -> Tensor:
     classes = problem.labels if problem.targets is None else problem.targets
     loss = cross_entropy(problem.ask(inputs), classes, reduction="sum")
     return problem.gradient(loss, inputs)
+
+
+def stream(seed: int, sample: int, restart: int = 0) -> np.random.Generator:
+    """Random numbers of one sample alone: Philox is keyed, not drawn from in turn."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, restart, sample]))
 
 
 def public_settings(attack: object) -> dict[str, str]:

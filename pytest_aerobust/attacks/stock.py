@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -129,15 +128,7 @@ class StockAttack:
 
 
 def _part(problem: Problem, members: np.ndarray) -> Problem:
-    rows = torch.from_numpy(np.flatnonzero(members)).to(problem.inputs.device)
-    return replace(
-        problem,
-        inputs=problem.inputs[rows],
-        labels=problem.labels[rows],
-        targets=None if problem.targets is None else problem.targets[rows],
-        places=problem.places[members],
-        samples=problem.samples[members],
-    )
+    return problem.part(torch.from_numpy(np.flatnonzero(members)).to(problem.inputs.device))
 
 
 class _Asked(nn.Module):
