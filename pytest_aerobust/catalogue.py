@@ -111,6 +111,7 @@ _ROWS = (
     _module("apgd", "apgd-ce", "APGDCE", "APGD-CE", "gradient", "steps restarts"),
     _module("apgd", "apgd-dlr", "APGDDLR", "APGD-DLR", "gradient", "steps restarts"),
     _module("apgd", "apgd-t", "APGDT", "APGD-T", "gradient", "steps restarts classes"),
+    _module("square", "square", "Square", "Square", "score", "steps"),
     # Gradients, a fixed budget.
     _foolbox("L1FastGradientAttack", "l1", "gradient", "random_start"),
     _foolbox("L2FastGradientAttack", "l2", "gradient", "random_start"),

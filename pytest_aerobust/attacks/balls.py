@@ -101,7 +101,9 @@ class L1Ball:
     def noise(generator: np.random.Generator, size: int) -> np.ndarray:
         """Exponential shares of a whole, one of them left over, with random signs."""
         shares = generator.standard_exponential(size + 1)
-        return np.where(generator.random(size) < 0.5, -1.0, 1.0) * shares[:size] / shares.sum()
+        signs = np.where(generator.random(size) < 0.5, -1.0, 1.0)
+        point: np.ndarray = signs * shares[:size] / shares.sum()
+        return point
 
     @staticmethod
     def steepest(gradients: Tensor) -> Tensor:
