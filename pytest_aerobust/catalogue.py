@@ -73,6 +73,19 @@ def _own(name: str, classes: Mapping[Norm, str], *arguments: str) -> AttackSpec:
     return AttackSpec(name, name.upper(), paths, "gradient", "yes", arguments)
 
 
+def _module(
+    module: str, name: str, kind: str, title: str, access: Access, arguments: str = ""
+) -> AttackSpec:
+    """A row of attacks that are called alike in each norm."""
+    stem = f"pytest_aerobust.attacks.{module}"
+    paths: dict[Norm, str] = {
+        "linf": f"{stem}.Linf{kind}",
+        "l2": f"{stem}.L2{kind}",
+        "l1": f"{stem}.L1{kind}",
+    }
+    return AttackSpec(name, title, paths, access, "yes", tuple(arguments.split()))
+
+
 def _foolbox(
     name: str,
     norms: str,
@@ -104,6 +117,10 @@ _ROWS = (
     _own("bim", {"linf": "LinfBIM", "l2": "L2BIM"}, *_DESCENT.split()),
     _own("pgd", {"linf": "LinfPGD", "l2": "L2PGD"}, *_DESCENT.split()),
     _own("mi-fgsm", {"linf": "LinfMIFGSM", "l2": "L2MIFGSM"}, *_MOMENTUM.split()),
+    _module("apgd", "apgd-ce", "APGDCE", "APGD-CE", "gradient", "steps restarts"),
+    _module("apgd", "apgd-dlr", "APGDDLR", "APGD-DLR", "gradient", "steps restarts"),
+    _module("apgd", "apgd-t", "APGDT", "APGD-T", "gradient", "steps restarts classes"),
+    _module("square", "square", "Square", "Square", "score", "steps"),
     # Gradients, a fixed budget.
     _foolbox("L1FastGradientAttack", "l1", "gradient", "random_start"),
     _foolbox("L2FastGradientAttack", "l2", "gradient", "random_start"),

@@ -79,7 +79,16 @@ def _merged(steps: int | None, attack_args: Any) -> dict[str, Any]:
 
 
 # Whatever Foolbox calls the number and the size of steps: none of them may be nothing.
-_COUNTS = ("steps", "repeats", "binary_search_steps", "directions", "candidates", "population")
+_COUNTS = (
+    "steps",
+    "repeats",
+    "restarts",
+    "classes",
+    "binary_search_steps",
+    "directions",
+    "candidates",
+    "population",
+)
 _SIZES = (
     "rel_stepsize",
     "abs_stepsize",

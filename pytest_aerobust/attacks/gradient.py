@@ -12,19 +12,19 @@ from typing import Any
 import eagerpy as ep
 import numpy as np
 import torch
-from foolbox.attacks.base import get_criterion, raise_if_kwargs, verify_input_bounds
+from foolbox.attacks.base import raise_if_kwargs
 from foolbox.attacks.gradient_descent_base import (
     BaseGradientDescent,
     L2BaseGradientDescent,
     LinfBaseGradientDescent,
 )
-from foolbox.criteria import Misclassification, TargetedMisclassification
 from foolbox.types import Bounds
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pytest_aerobust.attacks.search import Problem, Watcher, directed, public_settings
-from pytest_aerobust.subjects.box import Box
+from pytest_aerobust.attacks.balls import L2Ball, LinfBall
+from pytest_aerobust.attacks.face import searched
+from pytest_aerobust.attacks.search import Problem, Watcher, directed, public_settings, stream
 
 
 class RetiringDescent(BaseGradientDescent):
@@ -92,19 +92,14 @@ class RetiringDescent(BaseGradientDescent):
     def run(self, model: Any, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
         """Foolbox's face: a sample retires when the model's answer meets the criterion."""
         raise_if_kwargs(kwargs)
-        originals, restore_type = ep.astensor_(inputs)
-        verify_input_bounds(originals, model)
-        goal = get_criterion(criterion)
-        problem, watcher = _foolbox_problem(model, originals.raw, goal, epsilon)
-        (ends,) = self.search(problem, watcher)
-        return restore_type(ep.astensor(ends))
+        return searched(self, model, inputs, criterion, epsilon)
 
     def _start(self, problem: Problem) -> Tensor:
         if not self.random_start:
             return problem.inputs
         flat, free = problem.inputs.flatten(1), problem.bounds.mask(problem.inputs[0])
         draws = (
-            self.unit_noise(_generator(problem.seed, int(sample)), int(free.sum()))
+            self.unit_noise(stream(problem.seed, int(sample)), int(free.sum()))
             for sample in problem.samples
         )
         noise = torch.zeros_like(flat)
@@ -136,25 +131,12 @@ def _goal(problem: Problem) -> tuple[Tensor, float, Tensor]:
     return problem.inputs, -1.0, problem.targets
 
 
-def _generator(seed: int, sample: int) -> np.random.Generator:
-    """A stream of its own for each sample: Philox is keyed, not drawn from in turn."""
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, sample]))
-
-
 class _Linf:
-    def unit_noise(self, generator: np.random.Generator, size: int) -> np.ndarray:
-        return generator.uniform(-1.0, 1.0, size)
+    unit_noise = staticmethod(LinfBall.noise)
 
 
 class _L2:
-    def unit_noise(self, generator: np.random.Generator, size: int) -> np.ndarray:
-        """The first coordinates of a uniform point on a sphere two dimensions up.
-
-        Voelker, Gosmann & Stewart 2017, "Efficiently sampling vectors and coordinates from the
-        n-sphere and n-ball".
-        """
-        point = generator.standard_normal(size + 2)
-        return point[:size] / np.linalg.norm(point)
+    unit_noise = staticmethod(L2Ball.noise)
 
 
 class _OneStep(RetiringDescent):
@@ -259,49 +241,3 @@ class LinfMIFGSM(_Linf, _Momentum, LinfBaseGradientDescent):
 
 class L2MIFGSM(_L2, _Momentum, L2BaseGradientDescent):
     """Momentum iterative method in the L2 ball."""
-
-
-class _CriterionWatcher:
-    """Retires what meets a Foolbox criterion."""
-
-    def __init__(self, criterion: Any, samples: int) -> None:
-        self._goal, self._samples = criterion, samples
-
-    def retired(self, rows: Tensor, iterates: Tensor, logits: Tensor | None) -> Tensor:
-        # A criterion speaks of the whole batch: the others are filled in and read off again.
-        if logits is None:
-            raise TypeError("a criterion needs logits")
-        everyone = logits.new_zeros(self._samples, logits.shape[1]).index_copy(0, rows, logits)
-        met: Tensor = self._goal(ep.astensor(everyone), ep.astensor(everyone)).raw
-        return met[rows]
-
-    def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
-        """Foolbox has no place for evidence."""
-
-    def saw_answers(self, rows: Tensor) -> None:
-        """Nor for counts."""
-
-
-def _foolbox_problem(
-    model: Any, inputs: Tensor, criterion: Any, epsilon: float
-) -> tuple[Problem, Watcher]:
-    if isinstance(criterion, Misclassification):
-        labels, targets = criterion.labels.raw, None
-    elif isinstance(criterion, TargetedMisclassification):
-        labels = targets = criterion.target_classes.raw
-    else:
-        raise ValueError(f"unsupported criterion {criterion!r}")
-    problem = Problem(
-        ask=model,
-        gradient=lambda loss, x: torch.autograd.grad(loss, x)[0],
-        inputs=inputs,
-        labels=labels,
-        targets=targets,
-        eps=epsilon,
-        bounds=Box.of(tuple(model.bounds)),
-        places=np.arange(len(inputs)),
-        samples=np.arange(len(inputs)),
-        # As Foolbox's own attacks, from torch's global generator.
-        seed=int(torch.randint(2**31, ())),
-    )
-    return problem, _CriterionWatcher(criterion, len(inputs))

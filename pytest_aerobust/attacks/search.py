@@ -1,14 +1,15 @@
 """What every attack is given and what watches it: the face between engine and attacks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pytest_aerobust.attacks.losses import margins
+from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.subjects.box import Box
 
 
@@ -54,6 +55,18 @@ class Problem:
         frozen = self.bounds.mutable is not None
         return self.bounds.around(self.inputs[rows] if frozen else self.inputs[:0])
 
+    def part(self, rows: Tensor) -> "Problem":
+        """The same problem for some of its inputs."""
+        members = rows.cpu().numpy()
+        return replace(
+            self,
+            inputs=self.inputs[rows],
+            labels=self.labels[rows],
+            targets=None if self.targets is None else self.targets[rows],
+            places=self.places[members],
+            samples=self.samples[members],
+        )
+
 
 class Watcher(Protocol):
     """What sees a search step by step and says which samples may retire."""
@@ -72,6 +85,29 @@ class Watcher(Protocol):
 
     def saw_answers(self, rows: Tensor) -> None:
         """Count one answer more for each of `rows`, by a search that needs no gradients."""
+
+
+class Relay:
+    """Shows a watcher a search among some of the samples, who have shown their gradients.
+
+    Attributes:
+        open: Which of the samples nobody has retired, as a mask.
+    """
+
+    def __init__(self, watcher: Watcher, rows: Tensor) -> None:
+        self._watcher, self._rows = watcher, rows
+        self.open = torch.ones_like(rows, dtype=torch.bool)
+
+    def retired(self, rows: Tensor, iterates: Tensor, logits: Tensor | None) -> Tensor:
+        retired = self._watcher.retired(self._rows[rows], iterates, logits)
+        self.open[rows[retired]] = False
+        return retired
+
+    def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
+        """Once is enough."""
+
+    def saw_answers(self, rows: Tensor) -> None:
+        self._watcher.saw_answers(self._rows[rows])
 
 
 class Search(Protocol):
@@ -126,7 +162,7 @@ def directed(problem: Problem, inputs: Tensor, gradients: Tensor, classes: Tenso
     if not blind.any():
         return gradients
     again = inputs[blind].detach().requires_grad_()
-    loss = margins(problem.ask(again), classes[blind]).sum()
+    loss = margin(problem.ask(again), classes[blind]).sum()
     gradients = gradients.clone()
     gradients[blind] = problem.gradient(loss, again)
     return gradients
@@ -136,6 +172,11 @@ def have_direction(gradients: Tensor) -> Tensor:
     """Which gradients ``(n, ...)`` are finite and not 0 everywhere."""
     flat = gradients.flatten(1)
     return flat.isfinite().all(dim=1) & (flat != 0).any(dim=1)
+
+
+def stream(seed: int, sample: int, restart: int = 0) -> np.random.Generator:
+    """Random numbers of one sample alone: Philox is keyed, not drawn from in turn."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, restart, sample]))
 
 
 def public_settings(attack: object) -> dict[str, str]:

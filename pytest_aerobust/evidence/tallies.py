@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pytest_aerobust.attacks.losses import margins
+from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.attacks.search import have_direction
 from pytest_aerobust.evidence.verification import correct
 from pytest_aerobust.results import Evidence
@@ -93,12 +93,12 @@ class MarginTally:
 
     def __init__(self, logits: Tensor, labels: Tensor) -> None:
         self._labels = labels
-        self._start = margins(logits, labels)
+        self._start = margin(logits, labels)
         self._best = torch.full_like(self._start, -torch.inf)
 
     def add(self, rows: Tensor, logits: Tensor) -> None:
         """See what the judged side says to iterates of `rows`."""
-        reached = margins(logits, self._labels[rows])
+        reached = margin(logits, self._labels[rows])
         self._best[rows] = torch.maximum(self._best[rows], reached)
 
     def evidence(self, survivors: Tensor, attack: str, arm: str) -> list[Evidence]:
