@@ -18,7 +18,7 @@ OF_RUN = ("clean accuracy", "targets", "gradients", "candidates", "loss")
 # Searches of their own on some of the samples, from cheap to dear.
 OF_SEARCH = ("noise", "one step", "unbounded", "nesting", "transfer")
 # Those that cost more than a fifth of the contract, and so are asked for by name.
-THOROUGH = ("doubling", "binarisation")
+THOROUGH = ("doubling", "black-box", "binarisation")
 CHECKS = (*OF_ANSWERS, *OF_RUN, *OF_SEARCH, *THOROUGH)
 
 

@@ -12,7 +12,7 @@ from pytest_aerobust.evidence.tallies import FEWEST
 from pytest_aerobust.results import Evidence
 from pytest_aerobust.weighing.binarisation import binarisation
 from pytest_aerobust.weighing.inquiry import Finding, Inquiry
-from pytest_aerobust.weighing.rivals import doubling, nesting, noise, one_step, transfer
+from pytest_aerobust.weighing.rivals import black_box, doubling, nesting, noise, one_step, transfer
 from pytest_aerobust.weighing.unbounded import unbounded
 
 __all__ = ["Inquiry", "Remembered", "weigh"]
@@ -27,6 +27,7 @@ _CHECKS: dict[str, Callable[[Inquiry], Finding]] = {
     "nesting": nesting,
     "transfer": transfer,
     "doubling": doubling,
+    "black-box": black_box,
     "binarisation": binarisation,
 }
 # Found once a session: they say nothing of the contract's own attack.
