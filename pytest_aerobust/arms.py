@@ -129,9 +129,10 @@ class RunningArm:
         """What the side says to the inputs that nobody attacked, ``(N, K)``."""
         return self._logits
 
-    def survived(self, rows: Tensor) -> Tensor:
-        """Which of `rows` have withstood the whole attack, as a mask."""
-        return self._outcomes[rows] == ord(SURVIVED)
+    @property
+    def survivors(self) -> Tensor:
+        """Who has withstood the whole attack so far, a mask ``(N,)``."""
+        return self._outcomes == ord(SURVIVED)
 
     def attacked(self) -> Tensor:
         """The samples whose attack is over."""
@@ -262,7 +263,7 @@ class RunningArm:
         """Of an attacker with targets the margin of the label says little."""
         if self.targets is not None:
             return []
-        return self._margins.evidence(self._outcomes == ord(SURVIVED), attack, self.name)
+        return self._margins.evidence(self.survivors, attack, self.name)
 
     def target_notes(self) -> tuple[str, ...]:
         """How many samples nobody attacks, because their class is sent nowhere."""

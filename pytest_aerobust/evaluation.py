@@ -114,12 +114,8 @@ def measure(
     with isolated(measurement.stream), subject.borrowed(device, measurement.stream) as sides:
         run = _Run(subject.bounds, subject.classes, sides, measurement, on_examples, need, started)
         known: Remembered = {} if remembered is None else remembered
-        run.ask(known)
-        chunks = run.chunks(chunk)
-        while chunks and (wanted := run.need()) is not Need.NOTHING:
-            step = run.attack if wanted is Need.ATTACK else run.look
-            step(chunks.pop(0))
-        if run.need() is not Need.NOTHING:
+        if run.ask(known):
+            run.attack_all(chunk)
             run.weigh(known)
         return run.evaluation()
 
@@ -223,6 +219,13 @@ class _Run:
         """Whether a search may end in its middle; in a small set an exact number is worth more."""
         return len(self._sides.samples) > FIRST_CHUNK and self.need() is Need.NOTHING
 
+    def attack_all(self, chunk: int | None) -> None:
+        """Chunk by chunk, for as long as anything is needed."""
+        chunks = self.chunks(chunk)
+        while chunks and (wanted := self.need()) is not Need.NOTHING:
+            step = self.attack if wanted is Need.ATTACK else self.look
+            step(chunks.pop(0))
+
     def attack(self, rows: Tensor) -> None:
         """One chunk: search, judge, and close whoever was searched for.
 
@@ -254,8 +257,13 @@ class _Run:
                     problem = arm.problem(side, wanted, self._measurement.stream)
                     arm.tally.add(loss_gradients(problem))
 
-    def ask(self, remembered: Remembered) -> None:
-        """Look at the answers themselves, once for each subject."""
+    def ask(self, remembered: Remembered) -> bool:
+        """Look at the answers themselves, once for each subject.
+
+        Returns:
+            Whether they can be judged: of a model that does not stand by its word nothing else
+            is worth measuring.
+        """
         for arm in self._arms:
             asked = self._asked(arm)
             for name, check in CHECKS.items():
@@ -264,6 +272,7 @@ class _Run:
                     found = remembered.get(key) or Evidence(name, arm.name, *check(asked))
                     remembered[key] = found
                     self._findings.append(found)
+        return not any(found.void for found in self._findings)
 
     def _asked(self, arm: RunningArm) -> Asked:
         some = slice(COUNT)
@@ -271,7 +280,9 @@ class _Run:
         return Asked(arm.side, samples.inputs[some], samples.labels[some], arm.logits[some])
 
     def weigh(self, remembered: Remembered) -> None:
-        """What guards a pass, once the attack is over."""
+        """What guards a pass, once the attack is over; a failure needs no guard."""
+        if self.need() is Need.NOTHING:
+            return
         told = self._measurement
         if told.eps > 0:
             for arm in self._arms:
@@ -295,6 +306,7 @@ class _Run:
             search=self._search,
             threat=told.threat if arm is self._filtered else "white-box",
             seed=told.stream,
+            survivors=arm.survivors,
         )
 
     def _followed(self, arm: RunningArm) -> list[Classifier]:

@@ -97,6 +97,13 @@ def _short_names(ids: list[str]) -> list[str]:
 
 def _write_notes(terminal: pytest.TerminalReporter, reports: Sequence[Any]) -> None:
     """Each note once, whatever the number of contracts that it concerns."""
-    found = (note for report in reports for note in report.aerobust["evaluation"]["notes"])
+    evaluations = [report.aerobust["evaluation"] for report in reports]
+    found = [note for each in evaluations for note in each["notes"]]
+    found += [
+        f"the check {finding['name']} ({finding['arm']}) is turned off: {finding['text']}"
+        for each in evaluations
+        for finding in each["evidence"]
+        if finding["weight"] == "waived"
+    ]
     for note in dict.fromkeys(found):
         terminal.write_line(f"note: {note}")

@@ -240,7 +240,10 @@ def build_subject(
         classes = common_classes(own, bare)
         checked = check_samples(data, bounds, classes)
         chosen = checked if samples is None else _drawn(checked, samples, seed)
-        front = None if mean is None and std is None else Normalise(mean, std)
+        front = None
+        if mean is not None or std is not None:
+            front = Normalise(mean, std, tuple(chosen.inputs.shape[1:]))
+            chosen = replace(chosen, notes=(*chosen.notes, *front.notes))
         check_estimator(own, front, chosen, "model")
         check_estimator(bare, front, chosen, "unfiltered_model")
     return Subject(

@@ -48,7 +48,7 @@ def weigh(
         remembered: Findings about the model from earlier contracts; new ones are added.
     """
     arm, waived = inquiry.arm, dict(waivers)
-    if int(arm.survived(arm.attacked()).sum()) < FEWEST:
+    if int(inquiry.survivors.sum()) < FEWEST:
         return []
     names = OF_SEARCH if strength == "standard" else (*OF_SEARCH, *THOROUGH)
     found = []

@@ -40,6 +40,7 @@ class Inquiry:
         search: The same, ready to run.
         threat: What the attacker knows.
         seed: Seed of everything random.
+        survivors: Whom the attack itself left standing, a mask over all samples.
     """
 
     arm: RunningArm
@@ -49,6 +50,7 @@ class Inquiry:
     search: Search
     threat: Threat
     seed: int
+    survivors: Tensor
 
     @property
     def attack(self) -> str:

@@ -148,7 +148,7 @@ def _compared(
     inquiry: Inquiry, rows: Tensor, beaten: Tensor, rival: str, speaks: float = _SPEAKS
 ) -> Finding:
     """The rival against the attack itself, on the same samples."""
-    own, theirs = int((~inquiry.arm.survived(rows)).sum()), int(beaten.sum())
+    own, theirs = int((~inquiry.survivors[rows]).sum()), int(beaten.sum())
     words = f"{rival} beats {theirs} of {len(rows)} samples, {inquiry.attack} {own}"
     if theirs - own < max(FEWEST, ceil(speaks * len(rows))):
         return Finding("sound", words)
@@ -161,7 +161,7 @@ def _compared(
 
 def _count(arm: RunningArm, rows: Tensor, candidates: Tensor) -> None:
     """Witnesses that the contract's own attacker could have made."""
-    fresh = arm.survived(rows)
+    fresh = arm.survivors[rows]
     if fresh.any():
         arm.judge(rows[fresh], candidates[fresh])
         arm.close(rows[fresh])

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn.functional import one_hot
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
@@ -74,8 +75,46 @@ def test_double_precision_model(attacked, model, data):
     assert attacked(model.double()).unfiltered == expected
 
 
+def test_double_precision_data_and_model(attacked, model, data):
+    """BAD_INPUTS 5.5: float64 arrays reach a float64 model as they are, budgets below float32's."""
+    inputs, labels = data
+    inputs = inputs.double() * 0.5 + 0.25
+    net = model.double()
+    labels = net(inputs).argmax(dim=1)
+    seen = []
+    net.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    found = attacked(net, (inputs.numpy(), labels), eps=1e-9)
+    assert found.unfiltered.complete
+    assert torch.equal(seen[0], inputs)
+    assert (seen[-1] != inputs).all(), "a step of 2e-10 is lost in float32"
+
+
+@pytest.mark.parametrize("attack", ["bim", "pgd", "LinfPGD"])
+def test_channels_last_for_a_model_that_takes_them(attacked, attack):
+    """BAD_INPUTS 5.7: nothing assumes (N, C, H, W): NHWC arrays work with a model for them."""
+    generator = torch.Generator().manual_seed(4)
+    images = torch.rand(24, 6, 5, 3, generator=generator)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2))
+    for weight in net.parameters():
+        nn.init.normal_(weight, generator=generator)
+    with torch.no_grad():
+        net[-1].bias.sub_(net(images.permute(0, 3, 1, 2)).mean(dim=0))
+    labels = net(images.permute(0, 3, 1, 2)).argmax(dim=1)
+
+    class Permuting(nn.Module):
+        def forward(self, inputs):
+            return net(inputs.permute(0, 3, 1, 2))
+
+    found = attacked(Permuting(), (images.numpy(), labels), attack=attack, eps=0.01)
+    assert found.unfiltered.complete
+    if attack == "bim":
+        first = (images.permute(0, 3, 1, 2), labels)
+        assert found.unfiltered == attacked(net, first, eps=0.01).unfiltered
+
+
 LABELS = {
     "int8": lambda y: y.to(torch.int8),
+    "int16": lambda y: y.to(torch.int16),
     "int32": lambda y: y.to(torch.int32),
     "uint8": lambda y: y.to(torch.uint8),
     "bool": lambda y: y.bool(),

@@ -9,6 +9,7 @@ import foolbox
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pytest_aerobust import ContractError, DataError, ModelError, robust
 
@@ -502,6 +503,54 @@ def test_statistics_of_another_number_of_channels(attacked, refused, name):
         ModelError, name, "has 3 entries, inputs have 4 channels", "give one number a channel"
     ):
         attacked(**{name: [0.1, 0.2, 0.3]})
+
+
+@pytest.mark.parametrize("shape", [(24, 5, 6, 3), (24, 7, 3)])
+def test_statistics_of_channels_that_come_last(attacked, notes, shape):
+    """BAD_INPUTS 5.7: arrays with their channels last take statistics a channel, with a note."""
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    mean, std = [0.2, 0.4, 0.6], [0.5, 1.0, 2.0]
+    head = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 2))
+    nn.init.normal_(head[1].weight, generator=torch.Generator().manual_seed(0))
+    centred = (images - torch.tensor(mean)) / torch.tensor(std)
+    with torch.no_grad():
+        head[1].bias.sub_(head(centred).mean(dim=0))
+    labels = head(centred).argmax(dim=1)
+
+    class Inside(nn.Module):
+        def forward(self, inputs):
+            return head((inputs - torch.tensor(mean)) / torch.tensor(std))
+
+    told = {"on": (images, labels), "eps": 0.02, "mean": mean, "std": std}
+    found = attacked(head, **told)
+    assert found.unfiltered == attacked(Inside(), (images, labels), eps=0.02).unfiltered
+    assert "taken along the last dimension of the inputs" in notes(head, **told)
+
+
+def test_statistics_of_channels_that_could_be_first_or_last(attacked, refused):
+    """Where both ends of a sample have as many entries nobody guesses."""
+    images, labels = torch.rand(24, 3, 5, 3), torch.arange(24) % 2
+    words = ("mean= has 3 entries, and so have the first and the last dimension", "(3, 5, 3)")
+    with refused(ModelError, *words, "Normalise inside the model"):
+        attacked(nn.Linear(3, 2), (images, labels), mean=[0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("filter_gradient", "identiy", "filter_gradient='identiy' is unknown: did you mean ident"),
+        ("filter_gradient", True, "filter_gradient=True is unknown: known are exact or identity"),
+        ("eot", 0, "eot=0: expected a whole number of at least 1"),
+        ("eot", 2.0, "eot=2.0: expected a whole number of at least 1"),
+        ("mutable", [1, 0, 1, 0], "expected an array of booleans"),
+        ("mutable", [[False]], "mutable is False for every feature"),
+        ("bounds", ([0, 0], [1, None]), "expected two arrays of finite numbers"),
+    ],
+)
+def test_senseless_ways_to_follow_gradients_and_features(stated, refused, name, value, said):
+    """BAD_INPUTS 5.13: what can't be meant is refused by mark and function alike."""
+    with refused(ContractError, said):
+        stated(**{name: value})
 
 
 def test_statistics_in_any_form(attacked):

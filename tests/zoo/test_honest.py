@@ -124,7 +124,9 @@ def standardised(load):
 
 def tabular_regression(shop):
     train, test = standardised(load_wine)
-    return Honest(LogisticRegression().fit(*train), test, bounds=(-5.0, 5.0), scale=5)
+    # At twice this scale PGD in L2 loses to FGSM in 4 of 89 samples: it starts towards the wrong
+    # one of three borders, and the evidence rightly says so.
+    return Honest(LogisticRegression().fit(*train), test, bounds=(-5.0, 5.0), scale=2.5)
 
 
 def tabular_network(shop):
