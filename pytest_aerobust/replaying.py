@@ -188,29 +188,28 @@ def judge_again(subject: Subject, saved: Saved, device: str | None) -> ReplayedC
     """Verify every stored example against a subject's pipeline.
 
     Args:
-        subject: Model and filter; its samples are the stored originals.
+        subject: Model and filter; its own samples are not asked about.
         saved: The examples.
         device: Where to run; None stays where the model is.
 
     Raises:
-        ModelError: The model has fewer classes than the examples.
+        ModelError: The model has another number of classes than when they were found.
         SubjectError: Model or filter refuse the inputs.
     """
     note = saved.note
     with isolated(note.seed), subject.borrowed(device) as sides, torch.no_grad():
-        side, samples = judged_side(sides, note.threat), sides.samples
-        adversarial = saved.adversarial.to(samples.inputs)
-        clean = side(samples.inputs)
+        side, alike = judged_side(sides, note.threat), sides.samples.inputs
+        originals, adversarial = saved.inputs.to(alike), saved.adversarial.to(alike)
+        labels, clean = saved.labels.to(alike.device), side.judged(originals)
         _check_classes(clean, note)
         ball = Ball(note.norm, note.eps, subject.bounds)
-        valid = ball.holds(samples.inputs, adversarial)
-        found = verify(side, samples.inputs, adversarial, samples.labels, None, ball)
+        found = verify(side.judged, originals, adversarial, labels, None, ball)
         columns = (
-            torch.where(correct(clean, samples.labels), samples.labels, clean.argmax(dim=1)),
             # A tie counts as right, whatever argmax takes.
-            torch.where(found.adversarial, found.answers, samples.labels),
-            ball.distances(samples.inputs, adversarial),
-            valid,
+            torch.where(correct(clean, labels), labels, clean.argmax(dim=1)),
+            torch.where(found.adversarial, found.answers, labels),
+            ball.distances(originals, adversarial),
+            ball.holds(originals, adversarial),
             found.adversarial,
         )
         rows = zip(note.examples, *(column.tolist() for column in columns), strict=True)

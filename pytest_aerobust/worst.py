@@ -90,27 +90,17 @@ def worst_cases(
         claims = _settled(judge, _most_wrong(judge, _claims(judge, evaluation, kept)))
         if not len(claims):
             return None
-        originals, labels = judge.samples.inputs[claims.rows], judge.samples.labels[claims.rows]
-        clean, attacked = judge.side(originals), judge.side(claims.adversarial)
+        logits = judge.side(claims.adversarial)
+        told = _note(test, contract, evaluation, verdict, judge, claims, logits)
         asked = judge.side is sides.pipeline
-        numbers = judge.samples.ids[claims.rows.cpu()]
-        names = _names(evaluation.classes, attacked.shape[1])
-        columns = (
-            numbers,
-            labels,
-            torch.where(correct(clean, labels), labels, clean.argmax(dim=1)),
-            attacked.argmax(dim=1),
-            judge.ball.distances(originals, claims.adversarial),
-        )
-        rows = zip(*(column.tolist() for column in columns), strict=True)
         return Saved(
-            note=_note(test, contract, evaluation, verdict, judge.ball, names, list(rows)),
-            inputs=originals,
+            note=told,
+            inputs=judge.samples.inputs[claims.rows],
             adversarial=claims.adversarial,
             filtered=judge.side.filtered(claims.adversarial) if asked else None,
-            labels=labels,
-            answers=attacked.argmax(dim=1),
-            samples=numbers,
+            labels=judge.samples.labels[claims.rows],
+            answers=logits.argmax(dim=1),
+            samples=judge.samples.ids[claims.rows.cpu()],
         )
 
 
@@ -182,28 +172,26 @@ def _settled(judge: _Judge, claims: _Claims) -> _Claims:
     return claims
 
 
-def _names(classes: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """A name for each logit; an arm may have more than the evaluation names."""
-    return (*classes, *map(str, range(len(classes), count)))
-
-
 def _note(
     test: str,
     contract: Contract,
     evaluation: Evaluation,
     verdict: Verdict,
-    ball: Ball,
-    names: tuple[str, ...],
-    rows: list[tuple[int, int, int, int, float]],
+    judge: _Judge,
+    claims: _Claims,
+    logits: Tensor,
 ) -> Note:
-    bounds, mutable = ball.bounds.arguments
+    bounds, mutable = judge.ball.bounds.arguments
+    # An arm may have more classes than the evaluation names.
+    names = (*evaluation.classes, *map(str, range(len(evaluation.classes), logits.shape[1])))
+    packages = {name: version(name) for name in ("torch", "foolbox")}
     return Note(
         test=test,
         headline=headline(verdict, evaluation),
         floors={check.name: float(check.floor) for check in verdict.checks},
         attack=evaluation.attack,
         label=evaluation.label,
-        norm=ball.norm,
+        norm=judge.ball.norm,
         eps=evaluation.eps,
         threat=evaluation.threat,
         target=evaluation.target,
@@ -215,12 +203,23 @@ def _note(
         mean=contract.mean,
         std=contract.std,
         classes=names,
-        versions={
-            "pytest-aerobust": pytest_aerobust.__version__,
-            **{name: version(name) for name in ("torch", "foolbox")},
-        },
-        examples=tuple(
-            Example(number, names[label], names[clean], names[answer], distance)
-            for number, label, clean, answer, distance in rows
-        ),
+        versions={"pytest-aerobust": pytest_aerobust.__version__, **packages},
+        examples=tuple(_rows(judge, claims, logits, names)),
     )
+
+
+def _rows(
+    judge: _Judge, claims: _Claims, logits: Tensor, names: tuple[str, ...]
+) -> Iterator[Example]:
+    originals, labels = judge.samples.inputs[claims.rows], judge.samples.labels[claims.rows]
+    clean = judge.side(originals)
+    columns = (
+        judge.samples.ids[claims.rows.cpu()],
+        labels,
+        # A tie counts as right, whatever argmax takes.
+        torch.where(correct(clean, labels), labels, clean.argmax(dim=1)),
+        logits.argmax(dim=1),
+        judge.ball.distances(originals, claims.adversarial),
+    )
+    for number, label, before, after, distance in zip(*(c.tolist() for c in columns), strict=True):
+        yield Example(number, names[label], names[before], names[after], distance)

@@ -146,6 +146,14 @@ def test_some_no_longer_fool(folder, command):
     assert "of 4 contracts still fool their pipelines" in run.stdout
 
 
+def test_a_run_of_fewer_samples(folder, command):
+    """Options that draw from the data draw nothing from what is stored."""
+    (folder / "pytest.ini").write_text("[pytest]\naerobust_samples = 4\n")
+    run = command(folder, "replay", "found", "--", "--aerobust-samples=5")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.count("6 of 6 stored examples") == 3
+
+
 def test_one_file(folder, command):
     """A single file, by its own name or that of its note."""
     for suffix in ("safetensors", "json"):
