@@ -73,9 +73,10 @@ class Inquiry:
             cost: Forward passes for each of them.
             share: Of what all checks may spend.
         """
-        rows = self.arm.attacked()
-        paid = _ALLOWANCE * share * len(rows) * (self.search.passes or cost) / cost
-        return self.some(rows, max(_LEAST_SAMPLES, int(paid)))
+        # Whoever fell early has cost little.
+        spent = int(self.survivors.sum()) * (self.search.passes or cost)
+        paid = int(_ALLOWANCE * share * spent / cost)
+        return self.some(self.arm.attacked(), max(_LEAST_SAMPLES, paid))
 
     def some(self, rows: Tensor, count: int) -> Tensor:
         """A draw of `count` of the rows, the same in every run."""
