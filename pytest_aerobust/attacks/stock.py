@@ -10,7 +10,12 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from foolbox import Misclassification, PyTorchModel, TargetedMisclassification
-from foolbox.attacks import BoundaryAttack, HopSkipJumpAttack
+from foolbox.attacks import (
+    BoundaryAttack,
+    HopSkipJumpAttack,
+    PointwiseAttack,
+    SaltAndPepperNoiseAttack,
+)
 from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
 from foolbox.attacks.gradient_descent_base import BaseGradientDescent
 from torch import Tensor, nn
@@ -157,21 +162,32 @@ class StockAttack:
 
     def _found(self, part: _Part) -> Tensor:
         if part.questions is None:
-            return self._run(part, part.problem.ask, None)
+            return self._run(part, part.problem.ask, self._attack)
         if not self._needs_start:
-            return self._asked(part, part.questions, None)
-        starts, found = starting_points(part.problem, part.rows, part.questions)
+            return self._asked(part, part.questions, self._attack)
+        starts, found = self._starts(part, part.questions)
         candidates = self._unstarted(part, part.questions, found)
         if found.any():
             started = part.of(found.cpu().numpy())
-            candidates[found] = self._asked(started, part.questions, starts[found])
+            candidates[found] = self._asked(
+                started, part.questions, self._attack, starting_points=starts[found]
+            )
         return candidates
 
     @property
     def _needs_start(self) -> bool:
         """Whether it walks from another class, and the user has not said how to get there."""
-        walks = isinstance(self._attack, BoundaryAttack | HopSkipJumpAttack)
+        walks = isinstance(self._attack, BoundaryAttack | HopSkipJumpAttack | PointwiseAttack)
         return walks and self._attack.init_attack is None
+
+    def _starts(self, part: _Part, questions: Questions) -> tuple[Tensor, Tensor]:
+        """A start for each sample, and for which of them there is one."""
+        if not isinstance(self._attack, PointwiseAttack):
+            return starting_points(part.problem, part.rows, questions)
+        # Its own start, of few changed numbers; Foolbox gives up a batch of which one has none.
+        self._asked(part, questions, SaltAndPepperNoiseAttack())
+        closest = questions.closest[part.rows]
+        return closest, (closest != part.problem.inputs).flatten(1).any(dim=1)
 
     def _unstarted(self, part: _Part, questions: Questions, found: Tensor) -> Tensor:
         """NaN for who has no start, whatever it asked; the input of who had no query left."""
@@ -184,11 +200,11 @@ class StockAttack:
             )
         return torch.where(_each(lost, part.problem.inputs), torch.nan, part.problem.inputs)
 
-    def _asked(self, part: _Part, questions: Questions, starts: Tensor | None) -> Tensor:
+    def _asked(self, part: _Part, questions: Questions, attack: Any, **starts: Tensor) -> Tensor:
         """Foolbox's candidates; of whom it stopped to ask for, the closest so far."""
         inputs = part.problem.inputs
         try:
-            found = self._run(part, partial(self._answer, part.rows, questions), starts)
+            found = self._run(part, partial(self._answer, part.rows, questions), attack, **starts)
         except SearchEnded:
             return questions.closest[part.rows]
         except SearchEndless:
@@ -209,7 +225,9 @@ class StockAttack:
         # GenAttack takes logarithms of its own, which only log-probabilities survive.
         return logits.log_softmax(dim=1) if self._access == "score" else logits
 
-    def _run(self, part: _Part, ask: Callable[[Tensor], Tensor], starts: Tensor | None) -> Tensor:
+    def _run(
+        self, part: _Part, ask: Callable[[Tensor], Tensor], attack: Any, **starts: Tensor
+    ) -> Tensor:
         problem = part.problem
         # Foolbox asserts bounds exactly, so they must be numbers that the inputs can take.
         low, high = problem.inputs.new_tensor(problem.bounds.hull).tolist()
@@ -224,14 +242,14 @@ class StockAttack:
             else TargetedMisclassification(problem.targets)
         )
         inputs, eps = frame.into(problem.inputs).clamp(*ends), problem.eps / frame.span
-        told = {} if starts is None else {"starting_points": frame.into(starts).clamp(*ends)}
+        told = {name: frame.into(start).clamp(*ends) for name, start in starts.items()}
         found: Tensor
-        if isinstance(self._attack, FixedEpsilonAttack):
-            found = self._attack.run(model, inputs, goal, epsilon=eps)
-        elif isinstance(self._attack, MinimizationAttack):
-            found = self._attack.run(model, inputs, goal, early_stop=eps, **told)
+        if isinstance(attack, FixedEpsilonAttack):
+            found = attack.run(model, inputs, goal, epsilon=eps)
+        elif isinstance(attack, MinimizationAttack):
+            found = attack.run(model, inputs, goal, early_stop=eps, **told)
         else:
-            found, _, _ = self._attack(model, inputs, goal, epsilons=eps)
+            found, _, _ = attack(model, inputs, goal, epsilons=eps)
         return frame.back(found.detach().to(problem.inputs).reshape_as(problem.inputs))
 
 

@@ -86,7 +86,8 @@ def test_double_precision_data_and_model(attacked, model, data):
     found = attacked(net, (inputs.numpy(), labels), eps=1e-9)
     assert found.unfiltered.complete
     assert torch.equal(seen[0], inputs)
-    assert (seen[-1] != inputs).all(), "a step of 2e-10 is lost in float32"
+    moved = [asked for asked in seen if asked.shape == inputs.shape and (asked != inputs).all()]
+    assert moved, "a step of 2e-10 is lost in float32"
 
 
 @pytest.mark.parametrize("attack", ["bim", "pgd", "LinfPGD"])
