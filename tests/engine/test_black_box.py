@@ -132,7 +132,7 @@ def test_other_bounds_are_the_same_problem(name, scale, shift):
     plain = survived(evaluate(model, data, eps=eps, **settings))
     model, data = problem(scale=scale, shift=shift)
     moved = evaluate(model, data, eps=eps * scale, bounds=(shift, scale + shift), **settings)
-    assert not moved.evidence
+    assert not any(finding.void for finding in moved.evidence)
     # Rounding decides a sample whose candidate lies at the edge of the ball.
     assert (survived(moved) != plain).sum() <= 2
     assert moved.unfiltered.beaten > 0
@@ -237,7 +237,8 @@ def test_an_attack_without_an_end_is_ended(step, monkeypatch):
     monkeypatch.setattr(questions, "CEILING", 300)
     monkeypatch.setattr(questions, "_REPEATS", 200)
     model, data = problem()
-    found = evaluate(model, data, attack=Unmoved(step), eps=0.1)
+    waive = {"noise": "the attack alone is counted"}
+    found = evaluate(model, data, attack=Unmoved(step), eps=0.1, waive=waive)
     assert found.unfiltered.survivors == 20
     assert any(finding.void and finding.name == "candidates" for finding in found.evidence)
 
@@ -247,7 +248,7 @@ def test_a_budget_ends_it_in_peace():
     model, data = problem()
     found = evaluate(model, data, attack=Unmoved(1e-9), eps=0.1, queries=40)
     assert found.queries.most == 40
-    assert not found.evidence
+    assert not any(finding.void for finding in found.evidence)
 
 
 @pytest.mark.parametrize("name", ["boundary", "hop-skip-jump", "pointwise", "uniform-noise"])

@@ -64,7 +64,8 @@ def test_one_draw_overstates_the_attack(linear_problem):
     """With a single draw each iterate is another chance: fewer survive than by the mean."""
     model, x, y = linear_problem
     settings = {"attack": "bim", "eps": 0.001, "filter": noisy}
-    lucky = evaluate(model, (x, y), **settings).filtered
+    believed = dict.fromkeys(("determinism", "batch independence"), "taken at its word")
+    lucky = evaluate(model, (x, y), **settings, waive=believed).filtered
     sober = evaluate(model, (x, y), **settings, eot=8).filtered
     assert sober.accuracy > lucky.accuracy + 0.1
 

@@ -251,9 +251,12 @@ def test_steep_scores_keep_their_gradient(fitted, unseen, kind):
     images, labels = unseen[0], unseen[1][kind]
     original = fitted(SGDClassifier(random_state=0), kind)
     assert np.abs(original.decision_function(rows_of(images))).max() > 30
-    for eps in (0.02, 0.1, 0.3):
+    for eps in (0.02, 0.1):
         found = alone(original, (images, labels), eps)
         assert found.survivors == survivors(original, images, labels, eps), eps
+    # Where even float64 is flat, the margin finds more than a cross entropy by hand.
+    found = alone(original, (images, labels), 0.3)
+    assert found.survivors <= survivors(original, images, labels, 0.3)
 
 
 def test_scores_too_steep_for_a_cross_entropy_are_attacked_by_their_margin(fitted, unseen):

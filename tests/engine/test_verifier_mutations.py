@@ -12,6 +12,7 @@ from pytest_aerobust.choice import chosen
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.evidence.verification import Ball, correct, verify
 from pytest_aerobust.examples import Counterexamples
+from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.subject import build_subject
 
 ATTACKS = {
@@ -74,7 +75,7 @@ def find(model, inputs, labels, attack, norm, eps):
         torch.stack([each.adversarial for each in found]),
         labels[rows],
         torch.tensor([each.answer for each in found]),
-        Ball(norm, eps, (0.0, 1.0)),
+        Ball(norm, eps, Box.of((0.0, 1.0))),
     )
 
 
@@ -159,7 +160,7 @@ def test_out_of_the_ball(genuine, norm, data, factor, seed):
     """A hundredth beyond the radius is too far, whatever the model says and wide the bounds."""
     rows = some_rows(data, genuine)
     rng = np.random.default_rng(seed)
-    wide = Ball(norm, genuine.ball.eps, (-60.0, 60.0))
+    wide = Ball(norm, genuine.ball.eps, Box.of((-60.0, 60.0)))
     candidates = spoilt(genuine, rows, outside(norm, genuine.ball.eps, factor, rng))
     accepted = genuine.accepted(candidates, ball=wide, ask=genuine.always_wrong)
     assert_refused(genuine, rows, accepted)
@@ -182,7 +183,7 @@ def test_one_number_out_of_the_ball(genuine, norm, data, excess):
         return changed.reshape_as(example)
 
     candidates = spoilt(genuine, rows, mutate).clamp(-0.2, 1.2)
-    wide = Ball(norm, genuine.ball.eps, (-1.0, 2.0))
+    wide = Ball(norm, genuine.ball.eps, Box.of((-1.0, 2.0)))
     accepted = genuine.accepted(candidates, ball=wide, ask=genuine.always_wrong)
     assert_refused(genuine, rows, accepted)
     assert not genuine.accepted(candidates)[list(rows)].any()
@@ -205,7 +206,7 @@ def test_out_of_bounds(genuine, norm, data, beyond, upper):
         return changed.reshape_as(example)
 
     candidates = spoilt(genuine, rows, mutate)
-    huge = Ball(norm, 1e9, (0.0, 1.0))
+    huge = Ball(norm, 1e9, Box.of((0.0, 1.0)))
     accepted = genuine.accepted(candidates, ball=huge, ask=genuine.always_wrong)
     assert_refused(genuine, rows, accepted)
     assert not genuine.accepted(candidates)[list(rows)].any()
@@ -226,7 +227,7 @@ def test_not_finite(genuine, norm, data, value):
         return changed.reshape_as(example)
 
     candidates = spoilt(genuine, rows, mutate)
-    everything = Ball(norm, 1e30, (-3e38, 3e38))
+    everything = Ball(norm, 1e30, Box.of((-3e38, 3e38)))
     accepted = genuine.accepted(candidates, ball=everything, ask=genuine.always_wrong)
     assert_refused(genuine, rows, accepted)
     assert not genuine.accepted(candidates)[list(rows)].any()

@@ -85,7 +85,7 @@ def named(value):
 )
 def test_gradient_attacks_on_estimators_without_a_twin(attack, written, refused, estimator, part):
     """No gradient is estimated in silence: what has a twin is named, and attacks that only ask."""
-    asking = "threat='black-box', by boundary, hop-skip-jump, pointwise"
+    asking = "attack it with threat='black-box', by "
     estimator.fit(*written)
     for settings in ({}, {"threat": "white-box"}, {"filter": Dimmed(), "threat": "gray-box"}):
         with refused(ModelError, part, *SUPPORTED, "no gradients for fgsm to follow", asking):

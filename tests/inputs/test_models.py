@@ -237,7 +237,7 @@ def test_models_without_gradients(attacked, model, around, refused, blind):
         "model is not differentiable",
         "detach, no_grad or NumPy inside?",
         "threat='black-box'",
-        "boundary, hop-skip-jump, pointwise",
+        "boundary, hop-skip-jump",
     ):
         attacked(BLIND[blind](model, around))
 
