@@ -39,6 +39,8 @@ def noise(inquiry: Inquiry) -> Finding:
     ball = inquiry.arm.ball
     if ball.norm == "l0":
         return Finding("skipped", "noise of the same number of features is no natural rival in L0")
+    if inquiry.choice.spec.access == "decision" and not inquiry.choice.spec.minimises:
+        return Finding("skipped", f"{inquiry.attack} is noise itself")
     rows = inquiry.drawn(1, 0.25)
     problem = inquiry.problem(inquiry.arm.side, rows)
     candidates = _noisy(problem, ball)
