@@ -6,7 +6,6 @@ imported only once a contract runs.
 
 import os
 import shlex
-import shutil
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,6 @@ import pytest
 
 from pytest_aerobust.contract import Contract, cases
 from pytest_aerobust.errors import AerobustError, ContractError
-from pytest_aerobust.files import check_writable
-from pytest_aerobust.reports.attacks import attack_table
 from pytest_aerobust.reports.terminal import summarise
 from pytest_aerobust.settings import Settings, add_options, read_settings, selects_tests
 
@@ -62,6 +59,10 @@ def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
     """Print what --aerobust-attacks asks for in place of a run, as --fixtures and --markers do."""
     if not config.option.aerobust_attacks:
         return None
+    import shutil
+
+    from pytest_aerobust.reports.attacks import attack_table
+
     print(attack_table(shutil.get_terminal_size().columns))  # what was asked for
     return pytest.ExitCode.OK
 
@@ -86,6 +87,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _check_examples_folder(folder: Path) -> None:
     """Now, and not after hours of attacks."""
+    from pytest_aerobust.files import check_writable
+
     try:
         check_writable(folder)
     except OSError as error:
