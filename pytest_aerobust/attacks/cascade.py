@@ -118,7 +118,11 @@ class LinfWorstCase(WorstCase):
         Stage("APGD-CE (20 steps)", LinfAPGDCE(steps=20).climb),
         Stage("APGD-DLR (40 steps)", LinfAPGDDLR(steps=40).climb),
         Stage("APGD-T (20 steps to each of 3 classes)", LinfAPGDT(steps=20, classes=3).climb, 0.5),
-        Stage("Square (500 queries)", LinfSquare(steps=500).search, 0.3),
+        Stage("APGD-DLR (3 x 100 steps)", LinfAPGDDLR(steps=100, restarts=3).climb, 0.25),
+        Stage(
+            "APGD-T (100 steps to each of 3 classes)", LinfAPGDT(steps=100, classes=3).climb, 0.15
+        ),
+        Stage("Square (1000 queries)", LinfSquare(steps=1000).search, 0.15),
     )
 
 
@@ -133,7 +137,9 @@ class L2WorstCase(WorstCase):
         Stage("APGD-CE (20 steps)", L2APGDCE(steps=20).climb),
         Stage("APGD-DLR (40 steps)", L2APGDDLR(steps=40).climb),
         Stage("APGD-T (20 steps to each of 3 classes)", L2APGDT(steps=20, classes=3).climb, 0.5),
-        Stage("Square (500 queries)", L2Square(steps=500).search, 0.3),
+        Stage("APGD-DLR (3 x 100 steps)", L2APGDDLR(steps=100, restarts=3).climb, 0.25),
+        Stage("APGD-T (100 steps to each of 3 classes)", L2APGDT(steps=100, classes=3).climb, 0.15),
+        Stage("Square (1000 queries)", L2Square(steps=1000).search, 0.15),
     )
 
 
