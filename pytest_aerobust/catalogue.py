@@ -121,6 +121,7 @@ _ROWS = (
     _module("apgd", "apgd-dlr", "APGDDLR", "APGD-DLR", "gradient", "steps restarts"),
     _module("apgd", "apgd-t", "APGDT", "APGD-T", "gradient", "steps restarts classes"),
     _module("square", "square", "Square", "Square", "score", "steps"),
+    _module("cascade", "worst-case", "WorstCase", "worst case", "gradient"),
     # Gradients, a fixed budget.
     _foolbox("L1FastGradientAttack", "l1", "gradient", "random_start"),
     _foolbox("L2FastGradientAttack", "l2", "gradient", "random_start"),

@@ -49,6 +49,11 @@ class AutoPGD(SearchAttack):
         """
         rows = torch.arange(len(problem.inputs), device=problem.inputs.device)
         watcher.saw_gradients(rows, loss_gradients(problem))
+        return self.climb(problem, watcher)
+
+    def climb(self, problem: Problem, watcher: Watcher) -> list[Tensor]:
+        """As :meth:`search`, for a watcher who has seen the gradients."""
+        rows = torch.arange(len(problem.inputs), device=problem.inputs.device)
         ends = problem.inputs.clone()
         runs = [run for _ in range(self.restarts) for run in self.runs(problem)]
         for number, (loss, targets) in enumerate(runs):

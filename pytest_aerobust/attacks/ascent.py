@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.losses import Loss
-from pytest_aerobust.attacks.search import Problem, Watcher
+from pytest_aerobust.attacks.search import Problem, Watcher, directed
 
 
 @dataclass
@@ -127,6 +127,8 @@ def _looked(
     kept = ~watcher.retired(rows, points.detach(), logits.detach())
     gradients = torch.zeros_like(climbers.points)
     if not last and kept.any():
-        gradients = problem.gradient(values.sum(), points).nan_to_num(0.0, 0.0, 0.0)
+        gradients = problem.gradient(values.sum(), points)
+        gradients = directed(problem, points, gradients, problem.labels[rows], targets)
+        gradients = gradients.nan_to_num(0.0, 0.0, 0.0)
     climbers.see(values.detach(), gradients)
     return kept

@@ -74,7 +74,7 @@ class RetiringDescent(BaseGradientDescent):
             loss = cross_entropy(logits, classes[rows], reduction="sum")
             gradients = problem.gradient(loss, iterates)[kept]
             rows = rows[kept]
-            gradients = directed(problem, iterates[kept], gradients, classes[rows])
+            gradients = directed(problem, iterates[kept], gradients, classes[rows], None)
             if step == 0:
                 watcher.saw_gradients(rows, gradients)
             directions, memory = self.direction(

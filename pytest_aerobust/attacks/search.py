@@ -144,25 +144,29 @@ def loss_gradients(problem: Problem) -> Tensor:
     inputs = problem.inputs.detach().requires_grad_()
     classes = problem.labels if problem.targets is None else problem.targets
     loss = cross_entropy(problem.ask(inputs), classes, reduction="sum")
-    return directed(problem, inputs, problem.gradient(loss, inputs), classes)
+    return directed(problem, inputs, problem.gradient(loss, inputs), classes, None)
 
 
-def directed(problem: Problem, inputs: Tensor, gradients: Tensor, classes: Tensor) -> Tensor:
-    """Gradients of the cross entropy, and those of the margin wherever they give no direction.
+def directed(
+    problem: Problem, inputs: Tensor, gradients: Tensor, labels: Tensor, targets: Tensor | None
+) -> Tensor:
+    """Gradients of a loss, and those of the margin wherever they give no direction.
 
     The cross entropy of a model that is very sure of itself is 0 in float32, its margin is not.
 
     Args:
         problem: Who is asked.
         inputs: Where the gradients were taken ``(n, ...)``.
-        gradients: Those of the cross entropy of `classes`.
-        classes: ``(n,)``.
+        gradients: Those of the loss.
+        labels: Whose margin it is, ``(n,)``.
+        targets: Where the margin is that of a target, ``(n,)``; else None.
     """
     blind = ~have_direction(gradients)
     if not blind.any():
         return gradients
     again = inputs[blind].detach().requires_grad_()
-    loss = margin(problem.ask(again), classes[blind]).sum()
+    wanted = None if targets is None else targets[blind]
+    loss = margin(problem.ask(again), labels[blind], wanted).sum()
     gradients = gradients.clone()
     gradients[blind] = problem.gradient(loss, again)
     return gradients
