@@ -15,7 +15,6 @@ import pytest
 
 from pytest_aerobust.contract import Contract, cases
 from pytest_aerobust.errors import AerobustError, ContractError
-from pytest_aerobust.reports.terminal import summarise
 from pytest_aerobust.settings import Settings, add_options, read_settings, selects_tests
 
 if TYPE_CHECKING:
@@ -296,7 +295,10 @@ class Recorder:
             return
         if self._nothing:
             terminalreporter.write_line(_NOTHING, red=True, bold=True)
-        summarise(terminalreporter, self._reports)
+        if self._reports:
+            from pytest_aerobust.reports.terminal import summarise
+
+            summarise(terminalreporter, self._reports)
 
 
 @pytest.fixture

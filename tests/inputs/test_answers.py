@@ -29,7 +29,7 @@ ATTACKS = ["bim", "pgd", "LinfPGD", "L2DeepFoolAttack", NOISE]
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("shape", ["(N,)", "(N, 1)", "squeezed"])
 def test_one_logit(attacked, model, attack, shape):
-    """BAD_INPUTS 5.16: one logit z is [0, z], so the same model with two has the same fate."""
+    """One logit z is [0, z], so the same model with two has the same fate (BAD INPUTS 5.16)."""
     found, expected = attacked(Binary(model, shape), attack=attack), attacked(attack=attack)
     assert found.unfiltered == expected.unfiltered
     assert any("one logit z a sample: read as the logits [0, z]" in note for note in found.notes)
@@ -45,7 +45,7 @@ def test_one_probability(attacked, model, shape):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_probabilities(attacked, around, attack):
-    """BAD_INPUTS 2.2: a softmax at the end is undone, so it changes nothing but the notes."""
+    """A softmax at the end is undone, so it changes nothing but the notes (BAD INPUTS 2.2)."""
     found = attacked(around(behind=lambda z: z.softmax(1)), attack=attack)
     assert found.unfiltered == attacked(attack=attack).unfiltered
     assert any("class probabilities: inverted to logits" in note for note in found.notes)

@@ -76,7 +76,9 @@ def test_double_precision_model(attacked, model, data):
 
 
 def test_double_precision_data_and_model(attacked, model, data):
-    """BAD_INPUTS 5.5: float64 arrays reach a float64 model as they are, budgets below float32's."""
+    """Float64 arrays reach a float64 model as they are, budgets below float32's
+    (BAD INPUTS 5.5).
+    """
     inputs, labels = data
     inputs = inputs.double() * 0.5 + 0.25
     net = model.double()
@@ -92,7 +94,7 @@ def test_double_precision_data_and_model(attacked, model, data):
 
 @pytest.mark.parametrize("attack", ["bim", "pgd", "LinfPGD"])
 def test_channels_last_for_a_model_that_takes_them(attacked, attack):
-    """BAD_INPUTS 5.7: nothing assumes (N, C, H, W): NHWC arrays work with a model for them."""
+    """Nothing assumes (N, C, H, W): NHWC arrays work with a model for them (BAD INPUTS 5.7)."""
     generator = torch.Generator().manual_seed(4)
     images = torch.rand(24, 6, 5, 3, generator=generator)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2))

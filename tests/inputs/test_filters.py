@@ -169,7 +169,8 @@ def test_filter_that_forgets_its_input(attacked, refused):
     ids=["detach", "numpy"],
 )
 def test_filters_without_gradients(attacked, refused, blind):
-    """BAD_INPUTS 5.19: such a filter passes gradients as the identity; asked for its own, it fails.
+    """Such a filter passes gradients as the identity; asked for its own, it fails
+    (BAD INPUTS 5.19).
 
     It changes nothing, so with the identity's gradient the attack does what it does without it.
     """
@@ -183,7 +184,7 @@ def test_filters_without_gradients(attacked, refused, blind):
 
 
 def test_a_model_without_gradients_behind_a_filter(attacked, around, refused):
-    """BAD_INPUTS 5.19: where the model has no gradient the filter is not to blame for it."""
+    """Where the model has no gradient the filter is not to blame for it (BAD INPUTS 5.19)."""
     with refused(ModelError, "not differentiable", "threat='black-box'"):
         attacked(around(behind=torch.Tensor.detach), filter=torch.Tensor.detach)
 

@@ -507,7 +507,7 @@ def test_statistics_of_another_number_of_channels(attacked, refused, name):
 
 @pytest.mark.parametrize("shape", [(24, 5, 6, 3), (24, 7, 3)])
 def test_statistics_of_channels_that_come_last(attacked, notes, shape):
-    """BAD_INPUTS 5.7: arrays with their channels last take statistics a channel, with a note."""
+    """Arrays with their channels last take statistics a channel, with a note (BAD INPUTS 5.7)."""
     images = torch.rand(shape, generator=torch.Generator().manual_seed(1))
     mean, std = [0.2, 0.4, 0.6], [0.5, 1.0, 2.0]
     head = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 2))
@@ -548,7 +548,7 @@ def test_statistics_of_channels_that_could_be_first_or_last(attacked, refused):
     ],
 )
 def test_senseless_ways_to_follow_gradients_and_features(stated, refused, name, value, said):
-    """BAD_INPUTS 5.13: what can't be meant is refused by mark and function alike."""
+    """What can't be meant is refused by mark and function alike (BAD INPUTS 5.13)."""
     with refused(ContractError, said):
         stated(**{name: value})
 
