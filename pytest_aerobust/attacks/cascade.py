@@ -14,12 +14,15 @@ from foolbox import distances
 from torch import Tensor
 
 from pytest_aerobust.attacks.apgd import (
+    L1APGD,
     L1APGDCE,
     L1APGDDLR,
     L1APGDT,
+    L2APGD,
     L2APGDCE,
     L2APGDDLR,
     L2APGDT,
+    LinfAPGD,
     LinfAPGDCE,
     LinfAPGDDLR,
     LinfAPGDT,
@@ -37,13 +40,27 @@ class Stage:
 
     Attributes:
         words: What it is, for a report.
-        search: The attack, from problem and watcher to where it ended.
-        near: It goes after those alone whose margin has shrunk to this share of the clean one.
+        search: The attack, from problem and watcher, and the starts of a warm one, to its ends.
+        near: It goes after those alone of whose clean margin at most this share is left.
+        warm: It starts where each sample came nearest to the border.
+        led: It goes after those alone whom the stage before it brought nearer than all others.
     """
 
     words: str
-    search: Callable[[Problem, Watcher], Sequence[Tensor]]
+    search: Callable[..., Sequence[Tensor]]
     near: float = torch.inf
+    warm: bool = False
+    led: bool = False
+
+    def __str__(self) -> str:
+        warm = " from the nearest point so far" if self.warm else ""
+        near = (
+            ""
+            if self.near == torch.inf
+            else f" where at most {self.near:.0%} of the margin is left"
+        )
+        led = " where that came nearest" if self.led else ""
+        return self.words + warm + near + led
 
 
 class WorstCase(SearchAttack):
@@ -54,57 +71,68 @@ class WorstCase(SearchAttack):
     @property
     def strength(self) -> Mapping[str, str]:
         """The stages in their order."""
-        return {"stages": ", then ".join(map(_words, self.stages))}
+        return {"stages": ", then ".join(map(str, self.stages))}
 
     def search(self, problem: Problem, watcher: Watcher) -> list[Tensor]:
-        """Run the stages until all have retired; where each sample was after every stage."""
+        """Run the stages until all have retired; where every sample was after each of them."""
         sightings = _Sightings(problem, watcher)
         found, ends = [], problem.inputs
         for number, stage in enumerate(self.stages):
-            rows = sightings.wanted(stage.near)
+            rows = sightings.enter(number, stage)
             if not len(rows):
                 continue
             # Each stage draws numbers of its own.
             part = replace(problem.part(rows), seed=problem.seed + number)
-            *_, last = stage.search(part, Relay(sightings, rows) if number else sightings)
+            relay = Relay(sightings, rows) if number else sightings
+            starts = [sightings.nearest[rows]] if stage.warm else []
+            *_, last = stage.search(part, relay, *starts)
             ends = ends.index_copy(0, rows, last)
             found.append(ends)
         return found
 
 
 class _Sightings:
-    """Shows a watcher all stages, and remembers how near every sample came to the border."""
+    """Shows a watcher all stages, and remembers how near each sample came to the border.
+
+    Attributes:
+        nearest: The point ``(n, ...)`` of the largest margin so far.
+    """
 
     def __init__(self, problem: Problem, watcher: Watcher) -> None:
         self._problem, self._watcher = problem, watcher
         with torch.no_grad():
             logits = problem.ask(problem.inputs)
         self._clean = margin(logits, problem.labels, problem.targets)
-        self._best = self._clean.clone()
+        self._margins, self.nearest = self._clean.clone(), problem.inputs.clone()
+        self._leaders, self._stage = torch.full_like(problem.labels, -1), 0
         self._open = torch.ones_like(problem.labels, dtype=torch.bool)
+
+    def enter(self, number: int, stage: Stage) -> Tensor:
+        """Begin a stage: the rows that it goes after."""
+        self._stage = number
+        wanted = self._open & (self._margins >= stage.near * self._clean)
+        if stage.led:
+            wanted &= self._leaders == number - 1
+        return wanted.nonzero().flatten()
 
     def retired(self, rows: Tensor, iterates: Tensor, logits: Tensor | None) -> Tensor:
         if logits is None:
             raise TypeError("a cascade needs the logits of its stages")
-        problem = self._problem
-        targets = None if problem.targets is None else problem.targets[rows]
-        margins = margin(logits, problem.labels[rows], targets)
-        self._best[rows] = torch.maximum(self._best[rows], margins)
+        self._remember(rows, iterates, logits)
         retired = self._watcher.retired(rows, iterates, logits)
         self._open[rows[retired]] = False
         return retired
 
+    def _remember(self, rows: Tensor, iterates: Tensor, logits: Tensor) -> None:
+        targets = None if self._problem.targets is None else self._problem.targets[rows]
+        margins = margin(logits, self._problem.labels[rows], targets)
+        nearer = margins > self._margins[rows]
+        rows = rows[nearer]
+        self._margins[rows], self.nearest[rows] = margins[nearer], iterates[nearer]
+        self._leaders[rows] = self._stage
+
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         self._watcher.saw_gradients(rows, gradients)
-
-    def wanted(self, near: float) -> Tensor:
-        """Rows of those not retired whose best margin is that near, as a share of the clean."""
-        return (self._open & (self._best >= near * self._clean)).nonzero().flatten()
-
-
-def _words(stage: Stage) -> str:
-    near = "" if stage.near == torch.inf else f" where under {stage.near:.0%} of the margin is left"
-    return stage.words + near
 
 
 class LinfWorstCase(WorstCase):
@@ -117,12 +145,20 @@ class LinfWorstCase(WorstCase):
         Stage("BIM (10 steps, random start)", LinfBIM(random_start=True).search),
         Stage("APGD-CE (20 steps)", LinfAPGDCE(steps=20).climb),
         Stage("APGD-DLR (40 steps)", LinfAPGDDLR(steps=40).climb),
+        Stage("Square (100 queries)", LinfSquare(steps=100).search),
+        Stage("Square (1000 queries)", LinfSquare(steps=1000).search, led=True),
         Stage("APGD-T (20 steps to each of 3 classes)", LinfAPGDT(steps=20, classes=3).climb, 0.5),
         Stage("APGD-DLR (3 x 100 steps)", LinfAPGDDLR(steps=100, restarts=3).climb, 0.25),
         Stage(
             "APGD-T (100 steps to each of 3 classes)", LinfAPGDT(steps=100, classes=3).climb, 0.15
         ),
-        Stage("Square (1000 queries)", LinfSquare(steps=1000).search, 0.15),
+        Stage(
+            "APGD (50 steps on each of CE, margin and DLR)",
+            LinfAPGD(steps=50).climb,
+            0.3,
+            warm=True,
+        ),
+        Stage("Square (1000 queries)", LinfSquare(steps=1000).improve, 0.2, warm=True),
     )
 
 
@@ -136,20 +172,32 @@ class L2WorstCase(WorstCase):
         Stage("BIM (10 steps, random start)", L2BIM(random_start=True).search),
         Stage("APGD-CE (20 steps)", L2APGDCE(steps=20).climb),
         Stage("APGD-DLR (40 steps)", L2APGDDLR(steps=40).climb),
+        Stage("Square (100 queries)", L2Square(steps=100).search),
+        Stage("Square (1000 queries)", L2Square(steps=1000).search, led=True),
         Stage("APGD-T (20 steps to each of 3 classes)", L2APGDT(steps=20, classes=3).climb, 0.5),
         Stage("APGD-DLR (3 x 100 steps)", L2APGDDLR(steps=100, restarts=3).climb, 0.25),
         Stage("APGD-T (100 steps to each of 3 classes)", L2APGDT(steps=100, classes=3).climb, 0.15),
-        Stage("Square (1000 queries)", L2Square(steps=1000).search, 0.15),
+        Stage(
+            "APGD (50 steps on each of CE, margin and DLR)", L2APGD(steps=50).climb, 0.3, warm=True
+        ),
+        Stage("Square (1000 queries)", L2Square(steps=1000).improve, 0.2, warm=True),
     )
 
 
 class L1WorstCase(WorstCase):
-    """The worst case in the L1 ball, where one step of ours is not defined."""
+    """The worst case in the L1 ball, from Auto-PGD on: FGSM and BIM of ours have no L1."""
 
     distance = distances.l1
     stages = (
-        Stage("APGD-CE (50 steps)", L1APGDCE(steps=50).search),
-        Stage("APGD-DLR (50 steps)", L1APGDDLR(steps=50).climb),
-        Stage("APGD-T (50 steps to each of 3 classes)", L1APGDT(steps=50, classes=3).climb, 0.5),
-        Stage("Square (500 queries)", L1Square(steps=500).search, 0.3),
+        Stage("APGD-CE (40 steps)", L1APGDCE(steps=40).search),
+        Stage("APGD-DLR (40 steps)", L1APGDDLR(steps=40).climb),
+        Stage("Square (100 queries)", L1Square(steps=100).search),
+        Stage("Square (1000 queries)", L1Square(steps=1000).search, led=True),
+        Stage("APGD-T (20 steps to each of 3 classes)", L1APGDT(steps=20, classes=3).climb, 0.5),
+        Stage("APGD-DLR (3 x 100 steps)", L1APGDDLR(steps=100, restarts=3).climb, 0.25),
+        Stage("APGD-T (100 steps to each of 3 classes)", L1APGDT(steps=100, classes=3).climb, 0.15),
+        Stage(
+            "APGD (50 steps on each of CE, margin and DLR)", L1APGD(steps=50).climb, 0.3, warm=True
+        ),
+        Stage("Square (1000 queries)", L1Square(steps=1000).improve, 0.2, warm=True),
     )

@@ -92,7 +92,9 @@ class Bumps:
         pairs = spent.filled(_pair(spent.size, 0), _pair(spent.size, 1), draws[:, 4] < 0.5)
         pairs = self._unit(pairs) * _signs(draws[:, 5:])[:, :, None, None]
         both = spent.mask() | saved
-        fresh = self._unit(pairs + self._unit(moves * spent.mask()))
+        mixed = self._unit(pairs + self._unit(moves * spent.mask()))
+        # Where the old content was the pair's own negative nothing would be left of the budget.
+        fresh = torch.where(self._powers(mixed)[:, :, None, None] > 0, mixed, pairs)
         return torch.where(both, 0.0, moves) + fresh * self._budget(moves, both)
 
     def _budget(self, moves: Tensor, windows: Tensor) -> Tensor:
