@@ -145,7 +145,7 @@ class LinfWorstCase(WorstCase):
         Stage("BIM (10 steps, random start)", LinfBIM(random_start=True).search),
         Stage("APGD-CE (20 steps)", LinfAPGDCE(steps=20).climb),
         Stage("APGD-DLR (40 steps)", LinfAPGDDLR(steps=40).climb),
-        Stage("Square (100 queries)", LinfSquare(steps=100).search),
+        Stage("Square (50 queries)", LinfSquare(steps=50).search),
         Stage("Square (1000 queries)", LinfSquare(steps=1000).search, led=True),
         Stage("APGD-T (20 steps to each of 3 classes)", LinfAPGDT(steps=20, classes=3).climb, 0.5),
         Stage("APGD-DLR (3 x 100 steps)", LinfAPGDDLR(steps=100, restarts=3).climb, 0.25),
@@ -153,12 +153,12 @@ class LinfWorstCase(WorstCase):
             "APGD-T (100 steps to each of 3 classes)", LinfAPGDT(steps=100, classes=3).climb, 0.15
         ),
         Stage(
-            "APGD (50 steps on each of CE, margin and DLR)",
-            LinfAPGD(steps=50).climb,
-            0.3,
+            "APGD (100 steps on each of CE, margin and DLR)",
+            LinfAPGD(steps=100).climb,
+            0.2,
             warm=True,
         ),
-        Stage("Square (1000 queries)", LinfSquare(steps=1000).improve, 0.2, warm=True),
+        Stage("Square (2000 queries)", LinfSquare(steps=2000).improve, 0.15, warm=True),
     )
 
 
@@ -172,15 +172,18 @@ class L2WorstCase(WorstCase):
         Stage("BIM (10 steps, random start)", L2BIM(random_start=True).search),
         Stage("APGD-CE (20 steps)", L2APGDCE(steps=20).climb),
         Stage("APGD-DLR (40 steps)", L2APGDDLR(steps=40).climb),
-        Stage("Square (100 queries)", L2Square(steps=100).search),
+        Stage("Square (50 queries)", L2Square(steps=50).search),
         Stage("Square (1000 queries)", L2Square(steps=1000).search, led=True),
         Stage("APGD-T (20 steps to each of 3 classes)", L2APGDT(steps=20, classes=3).climb, 0.5),
         Stage("APGD-DLR (3 x 100 steps)", L2APGDDLR(steps=100, restarts=3).climb, 0.25),
         Stage("APGD-T (100 steps to each of 3 classes)", L2APGDT(steps=100, classes=3).climb, 0.15),
         Stage(
-            "APGD (50 steps on each of CE, margin and DLR)", L2APGD(steps=50).climb, 0.3, warm=True
+            "APGD (100 steps on each of CE, margin and DLR)",
+            L2APGD(steps=100).climb,
+            0.2,
+            warm=True,
         ),
-        Stage("Square (1000 queries)", L2Square(steps=1000).improve, 0.2, warm=True),
+        Stage("Square (2000 queries)", L2Square(steps=2000).improve, 0.15, warm=True),
     )
 
 
@@ -191,13 +194,16 @@ class L1WorstCase(WorstCase):
     stages = (
         Stage("APGD-CE (40 steps)", L1APGDCE(steps=40).search),
         Stage("APGD-DLR (40 steps)", L1APGDDLR(steps=40).climb),
-        Stage("Square (100 queries)", L1Square(steps=100).search),
+        Stage("Square (50 queries)", L1Square(steps=50).search),
         Stage("Square (1000 queries)", L1Square(steps=1000).search, led=True),
         Stage("APGD-T (20 steps to each of 3 classes)", L1APGDT(steps=20, classes=3).climb, 0.5),
         Stage("APGD-DLR (3 x 100 steps)", L1APGDDLR(steps=100, restarts=3).climb, 0.25),
         Stage("APGD-T (100 steps to each of 3 classes)", L1APGDT(steps=100, classes=3).climb, 0.15),
         Stage(
-            "APGD (50 steps on each of CE, margin and DLR)", L1APGD(steps=50).climb, 0.3, warm=True
+            "APGD (100 steps on each of CE, margin and DLR)",
+            L1APGD(steps=100).climb,
+            0.2,
+            warm=True,
         ),
-        Stage("Square (1000 queries)", L1Square(steps=1000).improve, 0.2, warm=True),
+        Stage("Square (2000 queries)", L1Square(steps=2000).improve, 0.15, warm=True),
     )
