@@ -16,7 +16,7 @@ from torch import Tensor
 from pytest_aerobust.attacks.ascent import ascend
 from pytest_aerobust.attacks.balls import Ball, L1Ball, L2Ball, LinfBall
 from pytest_aerobust.attacks.face import SearchAttack
-from pytest_aerobust.attacks.losses import Loss, cross_entropy, dlr, towards
+from pytest_aerobust.attacks.losses import Loss, cross_entropy, dlr, margin, towards
 from pytest_aerobust.attacks.search import Problem, Relay, Watcher, loss_gradients, stream
 from pytest_aerobust.attacks.strides import Momentum, Sparse
 
@@ -51,17 +51,25 @@ class AutoPGD(SearchAttack):
         watcher.saw_gradients(rows, loss_gradients(problem))
         return self.climb(problem, watcher)
 
-    def climb(self, problem: Problem, watcher: Watcher) -> list[Tensor]:
-        """As :meth:`search`, for a watcher who has seen the gradients."""
+    def climb(
+        self, problem: Problem, watcher: Watcher, starts: Tensor | None = None
+    ) -> list[Tensor]:
+        """As :meth:`search`, for a watcher who has seen the gradients.
+
+        Args:
+            problem: What is attacked.
+            watcher: Is shown every iterate.
+            starts: Where all runs start ``(n, ...)``; at random where there is None.
+        """
         rows = torch.arange(len(problem.inputs), device=problem.inputs.device)
         ends = problem.inputs.clone()
         runs = [run for _ in range(self.restarts) for run in self.runs(problem)]
         for number, (loss, targets) in enumerate(runs):
             relay = Relay(watcher, rows)
             part = replace(problem, targets=targets).part(rows)
-            starts = random_starts(part, self.ball, number)
+            first = random_starts(part, self.ball, number) if starts is None else starts[rows]
             stride = self.stride(part, self.ball, self.steps)
-            ends[rows] = ascend(part, relay, starts, loss, stride, self.steps)
+            ends[rows] = ascend(part, relay, first, loss, stride, self.steps)
             rows = rows[relay.open]
             if not len(rows):
                 break
@@ -124,6 +132,11 @@ class _Targeted(AutoPGD):
         return [(towards, targets) for targets in likeliest(problem, self.classes)]
 
 
+class _AllLosses(AutoPGD):
+    def runs(self, problem: Problem) -> Sequence[tuple[Loss, Tensor | None]]:
+        return [(loss, problem.targets) for loss in (cross_entropy, margin, dlr)]
+
+
 class _Linf(AutoPGD):
     distance, ball, stride = distances.linf, LinfBall, Momentum
 
@@ -170,3 +183,15 @@ class L2APGDT(_L2, _Targeted):
 
 class L1APGDT(_L1, _Targeted):
     """Auto-PGD towards one wrong class after another in the L1 ball."""
+
+
+class LinfAPGD(_Linf, _AllLosses):
+    """Auto-PGD on one loss after another in the Linf ball."""
+
+
+class L2APGD(_L2, _AllLosses):
+    """Auto-PGD on one loss after another in the L2 ball."""
+
+
+class L1APGD(_L1, _AllLosses):
+    """Auto-PGD on one loss after another in the L1 ball."""

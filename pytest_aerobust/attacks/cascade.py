@@ -14,13 +14,16 @@ from foolbox import distances
 from torch import Tensor
 
 from pytest_aerobust.attacks.apgd import (
+    L1APGD,
     L1APGDCE,
     L1APGDDLR,
     L1APGDT,
+    L2APGD,
     L2APGDCE,
     L2APGDDLR,
     L2APGDT,
     AutoPGD,
+    LinfAPGD,
     LinfAPGDCE,
     LinfAPGDDLR,
     LinfAPGDT,
@@ -29,7 +32,7 @@ from pytest_aerobust.attacks.face import SearchAttack
 from pytest_aerobust.attacks.gradient import L2BIM, L2FGSM, LinfBIM, LinfFGSM
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.attacks.search import Problem, Relay, Search, Watcher
-from pytest_aerobust.attacks.square import L1Square, L2Square, LinfSquare
+from pytest_aerobust.attacks.square import L1Square, L2Square, LinfSquare, Square
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,36 @@ class Stage:
     Attributes:
         words: What it is, for a report.
         attack: How it searches.
-        near: It goes after those alone whose margin has shrunk to this share of the clean one;
-            None goes after everybody.
+        near: It goes after those alone of whose clean margin at most this share is left; None
+            goes after everybody.
+        warm: It starts where each sample came nearest to the border.
+        led: It goes after those alone whom the stage before it brought nearer than all others.
     """
 
     words: str
     attack: Search
     near: float | None = None
+    warm: bool = False
+    led: bool = False
 
-    def search(self, problem: Problem, watcher: Watcher) -> Sequence[Tensor]:
-        """Run it; only the first stage is asked for the gradients at the inputs."""
+    def __str__(self) -> str:
+        warm = " from the nearest point so far" if self.warm else ""
+        share = "" if self.near is None else f"{self.near:.0%}"
+        near = f" where at most {share} of the margin is left" if share else ""
+        led = " where that came nearest" if self.led else ""
+        return self.words + warm + near + led
+
+    @property
+    def everybody(self) -> bool:
+        """Whether it goes after all that are left."""
+        return self.near is None and not self.led
+
+    def search(self, problem: Problem, watcher: Watcher, starts: Tensor | None) -> Sequence[Tensor]:
+        """Run it, from starts where it is warm; only the first stage shows the first gradients."""
         if isinstance(self.attack, AutoPGD) and isinstance(watcher, Relay):
-            return self.attack.climb(problem, watcher)
+            return self.attack.climb(problem, watcher, starts)
+        if isinstance(self.attack, Square):
+            return self.attack.improve(problem, watcher, starts)
         return self.attack.search(problem, watcher)
 
 
@@ -62,66 +83,78 @@ class WorstCase(SearchAttack):
     @property
     def passes(self) -> int:
         """What a sample costs that comes nowhere near the border."""
-        return sum(stage.attack.passes or 0 for stage in self.stages if stage.near is None)
+        return sum(stage.attack.passes or 0 for stage in self.stages if stage.everybody)
 
     @property
     def strength(self) -> Mapping[str, str]:
         """The stages in their order."""
-        return {"stages": ", then ".join(map(_words, self.stages))}
+        return {"stages": ", then ".join(map(str, self.stages))}
 
     def search(self, problem: Problem, watcher: Watcher) -> list[Tensor]:
-        """Run the stages until all have retired; where each sample was after every stage."""
+        """Run the stages until all have retired; where every sample was after each of them."""
         sightings = _Sightings(problem, watcher)
         found, ends = [], problem.inputs
         for number, stage in enumerate(self.stages):
-            rows = sightings.wanted(stage.near)
+            rows = sightings.enter(number, stage)
             if not len(rows):
                 continue
             # Each stage draws numbers of its own.
             part = replace(problem.part(rows), seed=problem.seed + number)
-            *_, last = stage.search(part, Relay(sightings, rows) if number else sightings)
+            relay = Relay(sightings, rows) if number else sightings
+            starts = sightings.nearest[rows] if stage.warm else None
+            *_, last = stage.search(part, relay, starts)
             ends = ends.index_copy(0, rows, last)
             found.append(ends)
         return found
 
 
 class _Sightings:
-    """Shows a watcher all stages, and remembers how near every sample came to the border."""
+    """Shows a watcher all stages, and remembers how near each sample came to the border.
+
+    Attributes:
+        nearest: The point ``(n, ...)`` of the largest margin so far.
+    """
 
     def __init__(self, problem: Problem, watcher: Watcher) -> None:
         self._problem, self._watcher = problem, watcher
         with torch.no_grad():
             logits = problem.ask(problem.inputs)
         self._clean = margin(logits, problem.labels, problem.targets)
-        self._best = self._clean.clone()
+        self._margins, self.nearest = self._clean.clone(), problem.inputs.clone()
+        self._leaders, self._stage = torch.full_like(problem.labels, -1), 0
         self._open = torch.ones_like(problem.labels, dtype=torch.bool)
+
+    def enter(self, number: int, stage: Stage) -> Tensor:
+        """Begin a stage: the rows that it goes after."""
+        self._stage = number
+        wanted = self._open.clone()
+        if stage.near is not None:
+            wanted &= self._margins >= stage.near * self._clean
+        if stage.led:
+            wanted &= self._leaders == number - 1
+        return wanted.nonzero().flatten()
 
     def retired(self, rows: Tensor, iterates: Tensor, logits: Tensor | None) -> Tensor:
         if logits is None:
             raise TypeError("a cascade needs the logits of its stages")
-        problem = self._problem
-        targets = None if problem.targets is None else problem.targets[rows]
-        margins = margin(logits, problem.labels[rows], targets)
-        self._best[rows] = torch.maximum(self._best[rows], margins)
+        self._remember(rows, iterates, logits)
         retired = self._watcher.retired(rows, iterates, logits)
         self._open[rows[retired]] = False
         return retired
+
+    def _remember(self, rows: Tensor, iterates: Tensor, logits: Tensor) -> None:
+        targets = None if self._problem.targets is None else self._problem.targets[rows]
+        margins = margin(logits, self._problem.labels[rows], targets)
+        nearer = margins > self._margins[rows]
+        rows = rows[nearer]
+        self._margins[rows], self.nearest[rows] = margins[nearer], iterates[nearer]
+        self._leaders[rows] = self._stage
 
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         self._watcher.saw_gradients(rows, gradients)
 
     def saw_answers(self, rows: Tensor) -> None:
         self._watcher.saw_answers(rows)
-
-    def wanted(self, near: float | None) -> Tensor:
-        """Rows of those not retired whose best margin is that near, as a share of the clean."""
-        close = self._open if near is None else self._best >= near * self._clean
-        return (self._open & close).nonzero().flatten()
-
-
-def _words(stage: Stage) -> str:
-    near = "" if stage.near is None else f" where under {stage.near:.0%} of the margin is left"
-    return stage.words + near
 
 
 class LinfWorstCase(WorstCase):
@@ -134,10 +167,18 @@ class LinfWorstCase(WorstCase):
         Stage("BIM (10 steps, random start)", LinfBIM(random_start=True)),
         Stage("APGD-CE (20 steps)", LinfAPGDCE(steps=20)),
         Stage("APGD-DLR (40 steps)", LinfAPGDDLR(steps=40)),
+        Stage("Square (50 queries)", LinfSquare(steps=50)),
+        Stage("Square (1000 queries)", LinfSquare(steps=1000), led=True),
         Stage("APGD-T (20 steps to each of 3 classes)", LinfAPGDT(steps=20, classes=3), 0.5),
         Stage("APGD-DLR (3 x 100 steps)", LinfAPGDDLR(steps=100, restarts=3), 0.25),
         Stage("APGD-T (100 steps to each of 3 classes)", LinfAPGDT(steps=100, classes=3), 0.15),
-        Stage("Square (1000 queries)", LinfSquare(steps=1000), 0.15),
+        Stage(
+            "APGD (100 steps on each of CE, margin and DLR)",
+            LinfAPGD(steps=100),
+            0.2,
+            warm=True,
+        ),
+        Stage("Square (2000 queries)", LinfSquare(steps=2000), 0.15, warm=True),
     )
 
 
@@ -151,20 +192,38 @@ class L2WorstCase(WorstCase):
         Stage("BIM (10 steps, random start)", L2BIM(random_start=True)),
         Stage("APGD-CE (20 steps)", L2APGDCE(steps=20)),
         Stage("APGD-DLR (40 steps)", L2APGDDLR(steps=40)),
+        Stage("Square (50 queries)", L2Square(steps=50)),
+        Stage("Square (1000 queries)", L2Square(steps=1000), led=True),
         Stage("APGD-T (20 steps to each of 3 classes)", L2APGDT(steps=20, classes=3), 0.5),
         Stage("APGD-DLR (3 x 100 steps)", L2APGDDLR(steps=100, restarts=3), 0.25),
         Stage("APGD-T (100 steps to each of 3 classes)", L2APGDT(steps=100, classes=3), 0.15),
-        Stage("Square (1000 queries)", L2Square(steps=1000), 0.15),
+        Stage(
+            "APGD (100 steps on each of CE, margin and DLR)",
+            L2APGD(steps=100),
+            0.2,
+            warm=True,
+        ),
+        Stage("Square (2000 queries)", L2Square(steps=2000), 0.15, warm=True),
     )
 
 
 class L1WorstCase(WorstCase):
-    """The worst case in the L1 ball, where one step of ours is not defined."""
+    """The worst case in the L1 ball, from Auto-PGD on: FGSM and BIM of ours have no L1."""
 
     distance = distances.l1
     stages = (
-        Stage("APGD-CE (50 steps)", L1APGDCE(steps=50)),
-        Stage("APGD-DLR (50 steps)", L1APGDDLR(steps=50)),
-        Stage("APGD-T (50 steps to each of 3 classes)", L1APGDT(steps=50, classes=3), 0.5),
-        Stage("Square (500 queries)", L1Square(steps=500), 0.3),
+        Stage("APGD-CE (40 steps)", L1APGDCE(steps=40)),
+        Stage("APGD-DLR (40 steps)", L1APGDDLR(steps=40)),
+        Stage("Square (50 queries)", L1Square(steps=50)),
+        Stage("Square (1000 queries)", L1Square(steps=1000), led=True),
+        Stage("APGD-T (20 steps to each of 3 classes)", L1APGDT(steps=20, classes=3), 0.5),
+        Stage("APGD-DLR (3 x 100 steps)", L1APGDDLR(steps=100, restarts=3), 0.25),
+        Stage("APGD-T (100 steps to each of 3 classes)", L1APGDT(steps=100, classes=3), 0.15),
+        Stage(
+            "APGD (100 steps on each of CE, margin and DLR)",
+            L1APGD(steps=100),
+            0.2,
+            warm=True,
+        ),
+        Stage("Square (2000 queries)", L1Square(steps=2000), 0.15, warm=True),
     )

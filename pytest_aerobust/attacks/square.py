@@ -44,6 +44,12 @@ class Square(SearchAttack):
 
         The end of a sample is the proposal that retired it, or else the best.
         """
+        return self.improve(problem, watcher)
+
+    def improve(
+        self, problem: Problem, watcher: Watcher, starts: Tensor | None = None
+    ) -> list[Tensor]:
+        """As :meth:`search`, from starts ``(n, ...)`` where there are any."""
         shape = _image(problem.inputs)
         windows = self.windows(shape, problem.eps)
         steps = min(self.steps, problem.queries or self.steps)
@@ -55,7 +61,9 @@ class Square(SearchAttack):
             tried = (
                 windows.changed(moves[rows], draws[rows, step - 1], _share(step / steps))
                 if step
-                else windows.first(first)
+                else (windows.first(first) if starts is None else starts - problem.inputs).reshape(
+                    -1, *shape
+                )
             )
             tried, points = _bounded(problem, rows, tried)
             kept, gains = _asked(problem, watcher, rows, points)
