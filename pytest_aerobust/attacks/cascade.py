@@ -66,7 +66,9 @@ class Stage:
         """Whether it goes after all that are left."""
         return self.near is None and not self.led
 
-    def search(self, problem: Problem, watcher: Watcher, starts: Tensor | None) -> Sequence[Tensor]:
+    def search(
+        self, problem: Problem, watcher: Watcher, starts: Tensor | None = None
+    ) -> Sequence[Tensor]:
         """Run it, from starts where it is warm; only the first stage shows the first gradients."""
         if isinstance(self.attack, AutoPGD) and isinstance(watcher, Relay):
             return self.attack.climb(problem, watcher, starts)
