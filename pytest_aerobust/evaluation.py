@@ -60,6 +60,7 @@ class Measurement:
         waivers: Checks of the evidence that are turned off, with the reasons.
         strength: Whether the dear checks are asked for, too.
         queries: The most answers that a black-box attacker gets for one sample, or None.
+        compared: Whether searches of the evidence look at both arms, or at the pipeline's alone.
     """
 
     attack: AttackChoice
@@ -70,6 +71,7 @@ class Measurement:
     waivers: Waivers = ()
     strength: Strength = "standard"
     queries: int | None = None
+    compared: bool = True
 
     @property
     def stream(self) -> int:
@@ -285,7 +287,7 @@ class _Run:
             return
         told = self._measurement
         if told.eps > 0:
-            for arm in self._arms:
+            for arm in self._arms if told.compared else self._arms[-1:]:
                 found = weigh(self._inquiry(arm), told.waivers, told.strength, remembered)
                 self._findings.extend(found)
         changed = digest(self._sides.modules) != self._digest

@@ -344,6 +344,7 @@ class Robustness:
             contract.waivers,
             contract.strength,
             contract.queries,
+            compared=floors.min_gain is not None,
         )
         kept = Counterexamples("unfiltered" if self._subject.filter is None else "filtered")
         evaluation = measure(
