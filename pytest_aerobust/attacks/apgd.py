@@ -109,7 +109,7 @@ class _DLR(AutoPGD):
         return [(dlr, problem.targets)]
 
 
-class _Targeted(AutoPGD):
+class Targeted(AutoPGD):
     """Towards each of the likeliest wrong classes in turn, or to the attacker's own target.
 
     Args:
@@ -173,15 +173,15 @@ class L1APGDDLR(_L1, _DLR):
     """Auto-PGD on the difference of logits ratio in the L1 ball."""
 
 
-class LinfAPGDT(_Linf, _Targeted):
+class LinfAPGDT(_Linf, Targeted):
     """Auto-PGD towards one wrong class after another in the Linf ball."""
 
 
-class L2APGDT(_L2, _Targeted):
+class L2APGDT(_L2, Targeted):
     """Auto-PGD towards one wrong class after another in the L2 ball."""
 
 
-class L1APGDT(_L1, _Targeted):
+class L1APGDT(_L1, Targeted):
     """Auto-PGD towards one wrong class after another in the L1 ball."""
 
 
