@@ -154,8 +154,9 @@ def _one_number(interval: Interval, name: str) -> float:
     if not interval.decided:
         raise UndecidedError(
             f"{name} lies in [{float(interval.low):.4g}, {float(interval.high):.4g}]: the run "
-            f"stopped once the verdict was certain. Ask for {name}_interval, or measure in "
-            "full with robustness() in the test's body or --aerobust-full"
+            "stopped once the verdict was certain, or because the answers can't be trusted (see "
+            f"the evidence). Ask for {name}_interval, or measure in full with robustness() in the "
+            "test's body or --aerobust-full"
         )
     return float(interval.low)
 
