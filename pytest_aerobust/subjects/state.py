@@ -20,8 +20,11 @@ def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[None]:
     training = [part.training for part in parts]
     parameters = [p for module in modules for p in module.parameters()]
     needs_gradient = [p.requires_grad for p in parameters]
-    buffers = [b for module in modules for b in module.buffers()]
-    contents = [b.detach().clone() for b in buffers]
+    buffers = [
+        (part, name, buffer, buffer.detach().clone())
+        for part in parts
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
     homes = [_homes(module) for module in modules]
     try:
         for module in modules:
@@ -38,9 +41,9 @@ def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[None]:
             parameter.requires_grad_(needed)
         for part, mode in zip(parts, training, strict=True):
             part.training = mode
-        for buffer, content in zip(
-            (b for module in modules for b in module.buffers()), contents, strict=True
-        ):
+        for part, name, buffer, content in buffers:
+            # Forward may have put another tensor in its place, of whatever shape.
+            part._buffers[name] = buffer
             # Written only where it changed: a frozen or shared buffer stays untouched.
             if not torch.equal(buffer, content):
                 with torch.no_grad():

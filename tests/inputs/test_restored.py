@@ -482,3 +482,22 @@ def test_devices_come_back(attacked, normed):
     assert attacked(normed, device="cuda").unfiltered == attacked(normed).unfiltered
     assert state_of(normed) == before
     assert all(map(torch.equal, torch.cuda.get_rng_state_all(), states))
+
+
+def test_a_buffer_that_grows_comes_back(attacked, model):
+    """A model that remembers what it saw is void by its state, and forgets it again."""
+
+    class Remembering(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+            self.register_buffer("seen", torch.zeros(0, 4))
+
+        def forward(self, inputs):
+            self.seen = torch.cat([self.seen, inputs.detach()])
+            return self.model(inputs)
+
+    remembering = Remembering()
+    found = attacked(remembering, eps=0.02)
+    assert remembering.seen.shape == (0, 4)
+    assert any(e.void and e.name == "state" for e in found.evidence)
