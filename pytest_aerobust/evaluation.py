@@ -263,18 +263,19 @@ class _Run:
         """Look at the answers themselves, once for each subject.
 
         Returns:
-            Whether they can be judged: of a model that does not stand by its word nothing else
-            is worth measuring.
+            Whether the pipeline's can be judged: of one that does not stand by its word nothing
+            else is worth measuring.
         """
         for arm in self._arms:
             asked = self._asked(arm)
             for name, check in CHECKS.items():
                 if name not in dict(self._measurement.waivers):
-                    key = (name, arm.name)
+                    key = (name, arm.name, arm.side.name, self._measurement.threat)
                     found = remembered.get(key) or Evidence(name, arm.name, *check(asked))
                     remembered[key] = found
                     self._findings.append(found)
-        return not any(found.void for found in self._findings)
+        pipeline = self._arms[-1].name
+        return not any(found.void and found.arm == pipeline for found in self._findings)
 
     def _asked(self, arm: RunningArm) -> Asked:
         some = slice(COUNT)
@@ -299,11 +300,11 @@ class _Run:
     def _inquiry(self, arm: RunningArm) -> Inquiry:
         told = self._measurement
         gradients = told.attack.spec.access == "gradient"
-        adaptive = arm is self._filtered and told.threat == "white-box" and self._one_model
+        adaptive = arm is self._filtered and told.threat == "white-box"
         return Inquiry(
             arm=arm,
             followed=self._followed(arm) if gradients else [],
-            bare=self._sides.unfiltered if adaptive else None,
+            bare=self._sides.known if adaptive else None,
             choice=told.attack,
             search=self._search,
             threat=told.threat if arm is self._filtered else "white-box",
@@ -421,7 +422,11 @@ class _Run:
     def _evidence(self) -> tuple[Evidence, ...]:
         waived = dict(self._measurement.waivers)
         name = self._measurement.attack.spec.name
-        found = [finding for arm in self._arms for finding in arm.evidence(name)]
+        # A search that only asks may find no slope to climb and still have searched: a forest
+        # answers in steps. Where features are frozen it may also have searched the wrong ones.
+        asks = self._measurement.attack.spec.access != "gradient" and self._bounds.mutable is None
+        told = [finding for arm in self._arms for finding in arm.evidence(name)]
+        found = [finding for finding in told if not (asks and finding.name == "loss")]
         off = [
             Evidence(check, arm.name, "waived", reason)
             for arm in self._arms

@@ -200,7 +200,9 @@ def judge_again(subject: Subject, saved: Saved, device: str | None) -> ReplayedC
     with isolated(note.seed), subject.borrowed(device) as sides, torch.no_grad():
         side, alike = judged_side(sides, note.threat), sides.samples.inputs
         originals, adversarial = saved.inputs.to(alike), saved.adversarial.to(alike)
-        labels, clean = saved.labels.to(alike.device), side.judged(originals)
+        labels = saved.labels.to(alike.device)
+        side.settle(side.clean(originals)[1])
+        clean = side.judged(originals)
         _check_classes(clean, note)
         ball = Ball(note.norm, note.eps, subject.bounds)
         found = verify(side.judged, originals, adversarial, labels, None, ball)

@@ -89,7 +89,7 @@ class Judged:
         """
         if self.verdict.outcome == "failed":
             raise FloorBroken(self._words(rerun, replay), pytrace=False)
-        if self.verdict.outcome == "inconclusive":
+        if self.verdict.outcome != "passed":
             raise Inconclusive(self._words(rerun, replay), pytrace=False)
 
     @property
@@ -219,7 +219,7 @@ class Session:
         key = (
             *(id(part) for part in (parts.model, parts.filter, parts.unfiltered_model, parts.data)),
             *(subject.bounds.arguments, contract.mean, contract.std, costs),
-            *(contract.filter_gradient, digest(subject.modules)),
+            *(contract.filter_gradient, subject.draws, digest(subject.modules)),
         )
         # The objects are kept beside what is known of them: an id is unique only while they live.
         return self._known.setdefault(key, (parts, {}))[1]
@@ -318,7 +318,7 @@ class Robustness:
         return replace(self._judged(max(doubtful, default=budgets.high)), boundary=boundary)
 
     def _withstands(self, eps: float) -> bool:
-        return self._judged(eps).verdict.outcome != "failed"
+        return self._judged(eps).verdict.outcome not in ("failed", "undecided")
 
     def _passes(self, eps: float) -> bool:
         return self._judged(eps).verdict.outcome == "passed"

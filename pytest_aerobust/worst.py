@@ -87,10 +87,13 @@ def worst_cases(
         judge = _judge(
             sides, Ball(contract.attack.norm, evaluation.eps, subject.bounds), evaluation
         )
+        # What the answers are shows in the clean pass of all samples, here as in the run.
+        clean = [judge.side.clean(inputs)[1] for inputs in judge.samples.chunks()]
+        judge.side.settle(torch.cat(clean, dim=1))
         claims = _settled(judge, _most_wrong(judge, _claims(judge, evaluation, kept)))
         if not len(claims):
             return None
-        logits = judge.side(claims.adversarial)
+        logits = judge.side.judged(claims.adversarial)
         told = _note(test, contract, evaluation, verdict, judge, claims, logits)
         asked = judge.side is sides.pipeline
         return Saved(
@@ -151,7 +154,7 @@ def _most_wrong(judge: _Judge, parts: Iterator[_Claims]) -> _Claims:
 
 def _ranking(judge: _Judge, claims: _Claims) -> Tensor:
     """Their order, the most wrong first; of equals the first in the data."""
-    logits = judge.side(claims.adversarial)
+    logits = judge.side.judged(claims.adversarial)
     labels, targets = judge.samples.labels[claims.rows], judge.targets[claims.rows]
     own = logits.gather(1, labels[:, None]).squeeze(1)
     lead = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - own
@@ -165,7 +168,7 @@ def _settled(judge: _Judge, claims: _Claims) -> _Claims:
     """Those that hold in each other's company: in another batch rounding can tip a logit."""
     while len(claims):
         originals, labels = judge.samples.inputs[claims.rows], judge.samples.labels[claims.rows]
-        found = verify(judge.side, originals, claims.adversarial, labels, None, judge.ball)
+        found = verify(judge.side.judged, originals, claims.adversarial, labels, None, judge.ball)
         if found.adversarial.all():
             break
         claims = claims.of(found.adversarial)
@@ -212,7 +215,7 @@ def _rows(
     judge: _Judge, claims: _Claims, logits: Tensor, names: tuple[str, ...]
 ) -> Iterator[Example]:
     originals, labels = judge.samples.inputs[claims.rows], judge.samples.labels[claims.rows]
-    clean = judge.side(originals)
+    clean = judge.side.judged(originals)
     columns = (
         judge.samples.ids[claims.rows.cpu()],
         labels,

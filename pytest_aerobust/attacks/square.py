@@ -69,7 +69,8 @@ class Square(SearchAttack):
             kept, gains = _asked(problem, watcher, rows, points)
             better = (gains > best[rows]) | ~kept
             taken = rows[better]
-            moves[taken], ends[taken], best[taken] = tried[better], points[better], gains[better]
+            moves[taken], ends[taken] = tried[better], points[better]
+            best[taken] = gains[better]
             rows = rows[kept]
             if not len(rows):
                 break
@@ -99,7 +100,7 @@ def _asked(
     watcher.saw_answers(rows)
     targets = None if problem.targets is None else problem.targets[rows]
     kept = ~watcher.retired(rows, points, logits)
-    return kept, margin(logits, problem.labels[rows], targets)
+    return kept, margin(logits, problem.labels[rows], targets).to(points.dtype)
 
 
 def _image(inputs: Tensor) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from pytest_aerobust.subjects.pipeline import Classifier
 # Samples that are asked about.
 COUNT = 32
 _TIMES = 5
-# Logits of unit length that differ by more than this are other answers (AutoAttack's check).
+# Logits that differ by more than this share of their length are other answers (AutoAttack).
 _SAME = 1e-4
 _RANDOM = "eot= declares the answers random: each is the mean of several draws"
 
@@ -45,7 +45,7 @@ class Asked:
 def determinism(asked: Asked) -> tuple[Weight, str]:
     """``determinism``: the same batch asked five times.
 
-    Void where the counts of right answers differ, or logits of unit length by more than 1e-4
+    Void where the counts of right answers differ, or logits by more than 1e-4 of their length
     (the checks of AutoAttack, Croce & Hein 2020). Costs five forward passes of 32 samples.
     """
     if asked.side.draws > 1:
@@ -58,7 +58,7 @@ def determinism(asked: Asked) -> tuple[Weight, str]:
         return "sound", f"the same {len(everyone)} inputs were answered alike {_TIMES} times"
     return "void", (
         f"the same {len(everyone)} inputs asked {_TIMES} times were answered differently (right: "
-        f"{', '.join(map(str, rights))}; logits of unit length differ by up to {apart:.2g}): "
+        f"{', '.join(map(str, rights))}; logits differ by up to {apart:.2g} of their length): "
         "neither a witness nor a survivor can be trusted. Is dropout or noise at work in the model "
         "or the filter? If it is meant to be random, state eot=16 (expectation over "
         "transformation); if not, seed it or switch it off"
@@ -68,7 +68,7 @@ def determinism(asked: Asked) -> tuple[Weight, str]:
 def batch_independence(asked: Asked) -> tuple[Weight, str]:
     """``batch independence``: the same samples in other company and another order.
 
-    Void where logits of unit length differ by more than 1e-4, a hundred times what rounding in
+    Void where logits differ by more than 1e-4 of their length, a hundred times what rounding in
     float32 does. Costs three forward passes of 32 samples. (Batch statistics in the forward pass
     make the accuracy depend on who is attacked together.)
     """
@@ -83,8 +83,8 @@ def batch_independence(asked: Asked) -> tuple[Weight, str]:
     if apart <= _SAME:
         return "sound", f"{len(everyone)} inputs were answered alike in other batches"
     return "void", (
-        f"an answer depends on the other samples of the batch (logits of unit length differ by up "
-        f"to {apart:.2g}), so accuracies are those of one batching alone. Look for batch "
+        f"an answer depends on the other samples of the batch (logits differ by up "
+        f"to {apart:.2g} of their length), so accuracies are those of one batching. Look for batch "
         "statistics in forward (batch norm in train mode, F.batch_norm(training=True)), or a "
         "normalisation over the batch"
     )
@@ -118,7 +118,11 @@ CHECKS: dict[str, Callable[[Asked], tuple[Weight, str]]] = {
 
 
 def _apart(one: Tensor, other: Tensor) -> float:
-    """How far logits ``(n, K)`` of unit length lie apart, the largest entry."""
-    units = (torch.nn.functional.normalize(logits.double(), dim=1) for logits in (one, other))
-    first, second = units
-    return (first - second).abs().max().item()
+    """How far logits ``(n, K)`` lie apart, the largest entry, as a share of their length.
+
+    Both by the length of the first, else two logits could only differ by their sign; and of no
+    sample by less than the mean length, since near a border rounding is a large share.
+    """
+    lengths = one.double().norm(dim=1)
+    shared = torch.maximum(lengths, lengths.mean()).clamp_min(torch.finfo(torch.double).tiny)
+    return ((one.double() - other.double()).abs().amax(dim=1) / shared).max().item()

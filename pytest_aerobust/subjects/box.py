@@ -43,8 +43,8 @@ class Box:
             ContractError: The arguments don't fit the samples, or bounds are reversed.
         """
         low, high = (_fitted("bounds", end, shape) for end in bounds)
-        _check_order(low, high)
         mask = None if mutable is None else _fitted("mutable", mutable, shape).bool()
+        _check_order(low, high, mask)
         return cls(low, high, None if mask is None or mask.all() else mask)
 
     @property
@@ -140,7 +140,7 @@ def _fitted(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
         ) from None
 
 
-def _check_order(low: Tensor, high: Tensor) -> None:
+def _check_order(low: Tensor, high: Tensor, mask: Tensor | None) -> None:
     """A feature with one value is a constant; a box without any other holds nothing to attack."""
     reversed_ = (low > high).nonzero()
     if len(reversed_):
@@ -150,5 +150,8 @@ def _check_order(low: Tensor, high: Tensor) -> None:
             f"bounds of feature {place} are ({smallest:g}, {largest:g}): expected all smallest "
             "values first, then all largest, as in ([0, 0, 0], [1, 5, 255])"
         )
-    if bool((low == high).all()):
+    fixed = low == high
+    if mask is not None and bool(mask.any()):
+        fixed = fixed | ~mask
+    if bool(fixed.all()):
         raise ContractError("bounds leave every feature a single value: there is nothing to attack")

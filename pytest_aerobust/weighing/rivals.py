@@ -39,14 +39,15 @@ def noise(inquiry: Inquiry) -> Finding:
     ball = inquiry.arm.ball
     if ball.norm == "l0":
         return Finding("skipped", "noise of the same number of features is no natural rival in L0")
-    if inquiry.choice.spec.access == "decision" and not inquiry.choice.spec.minimises:
+    if "noise" in inquiry.attack.lower():
         return Finding("skipped", f"{inquiry.attack} is noise itself")
     rows = inquiry.drawn(1, 0.25)
     problem = inquiry.problem(inquiry.arm.side, rows)
     candidates = _noisy(problem, ball)
     beaten = inquiry.arm.found(rows, candidates).adversarial
     finding = _compared(inquiry, rows, beaten, "random noise of the same budget")
-    _count(inquiry.arm, rows[beaten], candidates[beaten])
+    if inquiry.followed:  # of an attacker who only asks, each of these would be a query
+        _count(inquiry.arm, rows[beaten], candidates[beaten])
     return finding
 
 
@@ -113,6 +114,8 @@ def doubling(inquiry: Inquiry) -> Finding:
     Void where it beats a point more of the samples, and three (Carlini et al. 2019, section 4.5:
     attacks must have converged). Costs the attack twice for 6 % of the samples.
     """
+    if inquiry.blind is not None:
+        return inquiry.blind
     taken = getattr(inquiry.search, "steps", None)
     if (
         inquiry.choice.ready is not None
@@ -188,7 +191,11 @@ def _noisy(problem: Problem, ball: Ball) -> Tensor:
         np.random.Generator(np.random.Philox(key=problem.seed, counter=[0, 1, 0, int(sample)]))
         for sample in problem.samples
     )
-    directions = np.stack([_direction(draw.standard_normal(size), ball.norm) for draw in draws])
+    free = ball.bounds.mask(problem.inputs[0]).cpu().numpy()
+    directions = np.zeros((len(problem.inputs), size))
+    directions[:, free] = [
+        _direction(draw.standard_normal(int(free.sum())), ball.norm) for draw in draws
+    ]
     moves = torch.as_tensor(directions).to(problem.inputs).reshape_as(problem.inputs)
     low, high = problem.box(torch.arange(len(moves), device=moves.device))
     return (problem.inputs + problem.eps * moves).clamp(low, high)
