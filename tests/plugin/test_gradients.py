@@ -44,8 +44,8 @@ def test_filters_that_hide_their_gradients(suite):
     result.assert_outcomes(passed=2, failed=1)
     found = {name.split("[")[0]: run for name, run in suite.measured(result).items()}
     accuracies = {name: run["filtered_accuracy_low"] for name, run in found.items()}
-    # One of ten falls to the noise that is tried as well.
-    assert accuracies == {"test_chosen": 0.6, "test_exact": 0.9, "test_arrays": 0.6}
+    # What transfers from the model without the filter counts, also where gradients find nothing.
+    assert accuracies == {"test_chosen": 0.6, "test_exact": 0.6, "test_arrays": 0.6}
     assert found["test_exact"]["verdict"] == "inconclusive"
     result.stdout.fnmatch_lines_random(
         ["*filter_gradient='identity', BPDA*", "*answers with NumPy*"]
