@@ -6,6 +6,7 @@ class, norm, and the arguments that its constructor takes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Literal, cast, get_args
 
 from pytest_aerobust.errors import ContractError, did_you_mean
@@ -16,6 +17,7 @@ Target = Literal["no", "yes", "only"]
 Threat = Literal["white-box", "gray-box", "black-box", "behind-filter"]
 
 NORMS: tuple[Norm, ...] = get_args(Norm)
+ORDERS: Mapping[Norm, float] = {"linf": inf, "l2": 2, "l1": 1, "l0": 0}
 ACCESSES: tuple[Access, ...] = ("decision", "score", "gradient")  # each is worth those before it
 THREATS: tuple[Threat, ...] = get_args(Threat)
 # Those that mean nothing without a filter, and what they mean with one.

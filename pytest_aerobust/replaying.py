@@ -144,7 +144,8 @@ def replay(
     """Ask a pipeline about stored counterexamples again, without any attack.
 
     Each is verified as when it was found: finite, inside the bounds and the ball that the file
-    names, and misclassified by the pipeline that is given here.
+    names, and misclassified by the pipeline that is given here; where the test took the mean of
+    random answers (`eot`), by the mean of as many.
 
     Args:
         path: A file that ``--aerobust-examples=DIR`` wrote, or such a folder.
@@ -175,6 +176,7 @@ def replay(
             mutable=saved.note.mutable,
             mean=saved.note.mean if mean is None else checked_statistics("mean", mean),
             std=saved.note.std if std is None else checked_statistics("std", std, positive=True),
+            draws=saved.note.draws,
         )
         found.append(judge_again(subject, saved, device))
     return Replayed(tuple(found))

@@ -21,6 +21,7 @@ from pytest_aerobust.arguments import (
     FeatureBounds,
     Mask,
     Statistics,
+    checked_count,
     checked_eps,
     checked_feature_bounds,
     checked_mask,
@@ -84,6 +85,7 @@ class Note:
         mutable: Which features may change; None where all may.
         mean: Subtracted in front of the model; None where nothing is.
         std: Divides what is left.
+        draws: How many random answers the judge averages.
         classes: Name of each class from 0.
         versions: Of the packages that took part.
         examples: One row for each example, in the order of the tensors.
@@ -105,6 +107,7 @@ class Note:
     mutable: Mask | None
     mean: Statistics | None
     std: Statistics | None
+    draws: int
     classes: tuple[str, ...]
     versions: Mapping[str, str]
     examples: tuple[Example, ...]
@@ -278,6 +281,7 @@ def _note(plain: Any) -> Note:
         "mutable": checked_mask(given["mutable"]),
         "mean": checked_statistics("mean", given["mean"]),
         "std": checked_statistics("std", given["std"], positive=True),
+        "draws": checked_count("draws", given["draws"], least=1),
         "classes": tuple(map(str, given["classes"])),
         "examples": tuple(Example(**row) for row in given["examples"]),
     }
@@ -292,7 +296,7 @@ _NOTE_KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("floors", "arguments", "versions"), dict),
     **dict.fromkeys(("classes", "examples"), list),
     "target": (int, str, type(None)),
-    "seed": int,
+    **dict.fromkeys(("seed", "draws"), int),
 }
 _EXAMPLE_KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("label", "clean_answer", "answer"), str),

@@ -205,6 +205,7 @@ def _note(
         mutable=mutable,
         mean=contract.mean,
         std=contract.std,
+        draws=contract.eot or 1,
         classes=names,
         versions={"pytest-aerobust": pytest_aerobust.__version__, **packages},
         examples=tuple(_rows(judge, claims, logits, names)),

@@ -63,6 +63,7 @@ def found(model, pairs, attack="bim", norm=None, eps=0.1, *, filter=None, threat
         mean=by.get("mean"),
         std=by.get("std"),
         bounds=by.get("bounds") or (0, 1),
+        draws=by.get("eot") or 1,
     )
     kept = Counterexamples("unfiltered" if filter is None else "filtered")
     measurement = Measurement(contract.attack, eps, threat)
@@ -177,6 +178,20 @@ def test_the_normalising_front_is_remembered(tmp_path):
     file = save(tmp_path, found(Border(shift=0.5), data(), mean=0.5, std=(1.0,) * 4))
     assert replay(file, Border(shift=0.5)).fooled == 12
     assert replay(file, Border(shift=0.5), mean=5.0).fooled == 6
+
+
+def test_what_is_random_is_averaged_again(tmp_path):
+    """Examples of a mean of draws are judged by the mean of as many."""
+
+    class Noisy(Border):
+        def forward(self, x):
+            return super().forward(x) + torch.randn(len(x), 2)
+
+    file = save(tmp_path, found(Noisy(), data(), eot=64))
+    saved = load(file)
+    assert replay(file, Noisy()).fooled == len(saved) > 0
+    once = save(tmp_path, replace(saved, note=replace(saved.note, draws=1)))
+    assert replay(once, Noisy()).fooled < len(saved)
 
 
 def test_classes_of_a_scikit_learn_model(tmp_path):

@@ -83,7 +83,9 @@ class AutoPGD(SearchAttack):
 def random_starts(problem: Problem, ball: type[Ball], number: int) -> Tensor:
     """Points of the ball and the bounds ``(n, ...)``, each sample's from a stream of its own."""
     size = problem.inputs[0].numel()
-    draws = [ball.noise(stream(problem.seed, int(s), number), size) for s in problem.samples]
+    draws = [
+        ball.noise(stream(problem.seed, int(s), restart=number), size) for s in problem.samples
+    ]
     moves = torch.as_tensor(np.stack(draws), dtype=problem.inputs.dtype)
     moves = moves.to(problem.inputs.device).reshape_as(problem.inputs)
     rows = torch.arange(len(draws), device=moves.device)

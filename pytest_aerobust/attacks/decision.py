@@ -8,6 +8,8 @@ import torch
 from foolbox.attacks import HopSkipJumpAttack
 from torch import Tensor
 
+from pytest_aerobust.attacks.balls import aligned
+
 
 class HopSkipJump(HopSkipJumpAttack):
     """HopSkipJump with an estimate of each sample's own (Chen, Jordan & Wainwright 2020).
@@ -37,13 +39,13 @@ class HopSkipJump(HopSkipJumpAttack):
             delta: Distance of the probes, ``(n,)``.
         """
         points: Tensor = x_advs.raw
-        radius = delta.raw.clamp_min(torch.finfo(points.dtype).tiny).reshape(_column(points))
+        radius = aligned(delta.raw.clamp_min(torch.finfo(points.dtype).tiny), points)
         weighted, plain = torch.zeros_like(points), torch.zeros_like(points)
         balance = torch.zeros_like(radius)
         for _ in range(steps):
             probes = (points + radius * self._directions(points)).clamp(0, 1)
             decided: Any = is_adversarial(ep.astensor(probes))
-            said = torch.where(decided.raw, 1.0, -1.0).to(points).reshape(_column(points))
+            said = aligned(torch.where(decided.raw, 1.0, -1.0).to(points), points)
             moved = (probes - points) / radius
             weighted, plain, balance = weighted + said * moved, plain + moved, balance + said
         # Where all decisions are one, their mean says nothing: the directions themselves count.
@@ -59,8 +61,4 @@ class HopSkipJump(HopSkipJumpAttack):
 def _unit(directions: Tensor) -> Tensor:
     lengths: Tensor = torch.linalg.vector_norm(directions.flatten(1), dim=1)
     lengths = lengths.clamp_min(torch.finfo(directions.dtype).tiny)
-    return directions / lengths.reshape(_column(directions))
-
-
-def _column(samples: Tensor) -> tuple[int, ...]:
-    return (-1, *[1] * (samples.ndim - 1))
+    return directions / aligned(lengths, directions)

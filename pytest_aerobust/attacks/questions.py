@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from pytest_aerobust.attacks.search import Problem, Watcher
-from pytest_aerobust.catalogue import Norm
+from pytest_aerobust.catalogue import ORDERS, Norm
 
 # The most answers for one sample where the contract states none. The dearest defaults of Foolbox
 # take some 50,000, so whatever comes here goes on without end.
@@ -103,9 +103,8 @@ class Questions:
             self._open[rows] = ~self._watcher.retired(rows, inputs, logits)
 
     def _distance(self, rows: Tensor, inputs: Tensor) -> Tensor:
-        order = {"linf": torch.inf, "l2": 2, "l1": 1, "l0": 0}[self._norm]
         moved = (inputs - self._problem.inputs[rows]).flatten(1)
-        distances: Tensor = torch.linalg.vector_norm(moved, ord=order, dim=1)
+        distances: Tensor = torch.linalg.vector_norm(moved, ord=ORDERS[self._norm], dim=1)
         return distances
 
     def _won(self, rows: Tensor, classes: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.subjects.box import Box
+from pytest_aerobust.subjects.substitutes import have_direction
 
 
 @dataclass(frozen=True)
@@ -172,15 +174,18 @@ def directed(
     return gradients
 
 
-def have_direction(gradients: Tensor) -> Tensor:
-    """Which gradients ``(n, ...)`` are finite and not 0 everywhere."""
-    flat = gradients.flatten(1)
-    return flat.isfinite().all(dim=1) & (flat != 0).any(dim=1)
+class Use(IntEnum):
+    """What random numbers are for: each use has a stream of its own."""
+
+    SEARCH = 0
+    NOISE = 1
+    PROBLEM = 2
+    START = 3
 
 
-def stream(seed: int, sample: int, restart: int = 0) -> np.random.Generator:
+def stream(seed: int, sample: int, use: Use = Use.SEARCH, restart: int = 0) -> np.random.Generator:
     """Random numbers of one sample alone: Philox is keyed, not drawn from in turn."""
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, restart, sample]))
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, use, restart, sample]))
 
 
 def public_settings(attack: object) -> dict[str, str]:

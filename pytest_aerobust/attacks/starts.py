@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.questions import Questions
-from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.attacks.search import Problem, Use, stream
 
 # As many draws as Foolbox's own start takes; that one draws for a whole batch until its last
 # sample has a start, and so spends the queries of all others.
@@ -41,7 +42,7 @@ def starting_points(problem: Problem, rows: Tensor, questions: Questions) -> tup
 
 def _drawn(problem: Problem, rows: Tensor, questions: Questions) -> tuple[Tensor, Tensor]:
     """The first noise of another class that each sample draws, and whether it drew any."""
-    generators = [_generator(problem.seed, int(sample)) for sample in problem.samples]
+    generators = [stream(problem.seed, int(sample), Use.START) for sample in problem.samples]
     starts, found = problem.inputs.clone(), torch.zeros_like(problem.labels, dtype=torch.bool)
     for _ in range(_DRAWS):
         asked = (~found & questions.live(rows)).nonzero().flatten()
@@ -64,9 +65,4 @@ def _fooled(
 
 
 def _between(inputs: Tensor, starts: Tensor, shares: Tensor) -> Tensor:
-    return torch.lerp(inputs, starts, shares.reshape(-1, *[1] * (inputs.ndim - 1)))
-
-
-def _generator(seed: int, sample: int) -> np.random.Generator:
-    """A stream of its own for each sample."""
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 1, sample]))
+    return torch.lerp(inputs, starts, aligned(shares, inputs))

@@ -20,10 +20,11 @@ from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
 from foolbox.attacks.gradient_descent_base import BaseGradientDescent
 from torch import Tensor, nn
 
+from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.questions import Questions, SearchEnded, SearchEndless
 from pytest_aerobust.attacks.search import Problem, Watcher, loss_gradients, public_settings
 from pytest_aerobust.attacks.starts import starting_points
-from pytest_aerobust.catalogue import Norm
+from pytest_aerobust.catalogue import ORDERS, Norm
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.errors import AerobustError, AttackError
 from pytest_aerobust.subjects.state import seed_globals
@@ -198,7 +199,7 @@ class StockAttack:
                 f"{len(lost)} samples: no noise within the bounds is of another class. This says "
                 "nothing about the model; give it an init_attack, or choose another attack"
             )
-        return torch.where(_each(lost, part.problem.inputs), torch.nan, part.problem.inputs)
+        return torch.where(aligned(lost, part.problem.inputs), torch.nan, part.problem.inputs)
 
     def _asked(self, part: _Part, questions: Questions, attack: Any, **starts: Tensor) -> Tensor:
         """Foolbox's candidates; of whom it stopped to ask for, the closest so far."""
@@ -209,9 +210,9 @@ class StockAttack:
             return questions.closest[part.rows]
         except SearchEndless:
             # Who is still searched for was never searched to an end: no evidence.
-            lost = _each(questions.open(part.rows), inputs)
+            lost = aligned(questions.open(part.rows), inputs)
             return torch.where(lost, torch.nan, questions.closest[part.rows])
-        live = _each(questions.live(part.rows), inputs)
+        live = aligned(questions.live(part.rows), inputs)
         return torch.where(live, found, questions.closest[part.rows])
 
     def _answer(self, rows: Tensor, questions: Questions, inputs: Tensor) -> Tensor:
@@ -283,11 +284,6 @@ class _Asked(nn.Module):
         return self._ask(inputs)
 
 
-def _each(mask: Tensor, inputs: Tensor) -> Tensor:
-    """A mask ``(n,)`` in the shape that speaks of whole samples."""
-    return mask.reshape(-1, *[1] * (inputs.ndim - 1))
-
-
 def _into_ball(candidates: Tensor, problem: Problem, norm: Norm) -> Tensor:
     """The candidates pulled back into the ball along the line to their originals."""
     perturbation = (candidates - problem.inputs).flatten(1)
@@ -296,8 +292,7 @@ def _into_ball(candidates: Tensor, problem: Problem, norm: Norm) -> Tensor:
     if norm == "linf":
         pulled = perturbation.clamp(-problem.eps, problem.eps)
     else:
-        order = {"l2": 2.0, "l1": 1.0}[norm]
-        norms = perturbation.norm(p=order, dim=1, keepdim=True).clamp_min(1e-12)
+        norms = perturbation.norm(p=ORDERS[norm], dim=1, keepdim=True).clamp_min(1e-12)
         pulled = perturbation * (problem.eps / norms).clamp_max(1.0)
     low, high = problem.bounds.around(problem.inputs)
     return (problem.inputs.flatten(1) + pulled).reshape_as(candidates).clamp(low, high)

@@ -5,9 +5,10 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from pytest_aerobust.catalogue import ORDERS
 from pytest_aerobust.contract import Floors
 from pytest_aerobust.errors import DataError, ModelError
-from pytest_aerobust.evidence.verification import ORDERS, Ball
+from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.results import Arm, Evidence
 from pytest_aerobust.subjects.data import Samples
 

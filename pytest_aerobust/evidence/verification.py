@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.catalogue import Norm
+from pytest_aerobust.catalogue import ORDERS, Norm
 from pytest_aerobust.subjects.box import Box
-
-ORDERS = {"linf": torch.inf, "l2": 2, "l1": 1, "l0": 0}
 
 
 @dataclass(frozen=True)

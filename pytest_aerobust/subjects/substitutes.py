@@ -69,8 +69,8 @@ def filter_fault(
         leaving = _leaving(filter, inputs, arriving)
     if leaving is None:
         return Fault.NONE
-    told = _usable(arriving)
-    return Fault.ZERO if told.any() and not (told & _usable(leaving)).any() else None
+    told = have_direction(arriving)
+    return Fault.ZERO if told.any() and not (told & have_direction(leaving)).any() else None
 
 
 def _leaving(filter: Callable[[Tensor], Tensor], inputs: Tensor, arriving: Tensor) -> Tensor | None:
@@ -85,6 +85,7 @@ def _leaving(filter: Callable[[Tensor], Tensor], inputs: Tensor, arriving: Tenso
         return None
 
 
-def _usable(gradients: Tensor) -> Tensor:
+def have_direction(gradients: Tensor) -> Tensor:
+    """Which gradients ``(n, ...)`` are finite and not 0 everywhere."""
     flat = gradients.flatten(1)
     return flat.isfinite().all(dim=1) & (flat != 0).any(dim=1)

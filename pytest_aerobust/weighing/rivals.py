@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pytest_aerobust.arms import RunningArm
 from pytest_aerobust.attacks.build import build_attack
-from pytest_aerobust.attacks.search import Problem, Search
+from pytest_aerobust.attacks.search import Problem, Search, Use, stream
 from pytest_aerobust.catalogue import find
 from pytest_aerobust.choice import chosen
 from pytest_aerobust.evidence.tallies import FEWEST
@@ -187,10 +187,7 @@ def _searched(inquiry: Inquiry, rival: Search, problem: Problem, rows: Tensor) -
 def _noisy(problem: Problem, ball: Ball) -> Tensor:
     """Inputs moved by the whole budget in a random direction, each sample from its own stream."""
     size = problem.inputs[0].numel()
-    draws = (
-        np.random.Generator(np.random.Philox(key=problem.seed, counter=[0, 1, 0, int(sample)]))
-        for sample in problem.samples
-    )
+    draws = (stream(problem.seed, int(sample), Use.NOISE) for sample in problem.samples)
     free = ball.bounds.mask(problem.inputs[0]).cpu().numpy()
     directions = np.zeros((len(problem.inputs), size))
     directions[:, free] = [
