@@ -262,7 +262,9 @@ def test_a_model_that_does_not_fit(file):
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_any_byte_changed(file, place, flip):
-    """One byte of the file changed, wherever: refused by name, never another verdict."""
+    """One byte of the file changed, wherever: refused by name, never another verdict
+    (BAD INPUTS 4.3).
+    """
     whole = file.read_bytes()
     changed = bytearray(whole)
     changed[int(place * len(whole))] ^= flip
@@ -328,7 +330,9 @@ FORGED = {
 
 @pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
 def test_a_forged_note(file, monkeypatch, change):
-    """A note that never came from here, digest and all, is refused with what is wrong in it."""
+    """A note that never came from here, digest and all, is refused with what is wrong in it
+    (BAD INPUTS 4.3).
+    """
     saved = load(file)
     plain = {**saved.note.to_dict(), **change}
     monkeypatch.setattr(type(saved.note), "to_dict", lambda self: plain)
@@ -391,7 +395,7 @@ def test_a_file_steers_no_terminal(file):
 
 
 def test_a_file_too_large(file, monkeypatch):
-    """Beyond the limit nothing is read at all."""
+    """Beyond the limit nothing is read at all (BAD INPUTS 4.3)."""
     monkeypatch.setattr("pytest_aerobust.saved.LARGEST_FILE", 100)
     with pytest.raises(ExamplesError, match="more than the 100 that are read"):
         load(file)

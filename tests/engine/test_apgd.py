@@ -213,6 +213,18 @@ def test_neither_chunks_nor_company_change_who_falls(attack, norm, digits, digit
     assert 0 < whole.count("b") < 40
 
 
+def test_restarts_count_together(digits, digits_model):
+    """Whom any start beats is beaten: more starts only ever beat more (BAD INPUTS 3.5)."""
+    data = tuple(part[:200] for part in digits)
+    settings = {"attack": "apgd-ce", "eps": 0.12, "steps": 2}
+    once, often = (
+        survivors(evaluate(digits_model, data, **settings, attack_args={"restarts": restarts}))
+        for restarts in (1, 6)
+    )
+    assert not (often & ~once).any()
+    assert often.sum() < once.sum()
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_target_is_reached(attack, digits, digits_model):
     """With a target most samples end there, and hits are counted among the attacked."""

@@ -63,7 +63,9 @@ def masked(final, known):
 @settings(max_examples=400, deadline=None)
 @given(st.data(), outcomes(), st.integers(1, 9), st.booleans())
 def test_the_early_verdict_is_the_full_one(data, arms, chunk, void):
-    """The first decided verdict along the chunks equals that of the whole set, evidence too."""
+    """The first decided verdict along the chunks equals that of the whole set, evidence too
+    (BAD INPUTS 3.3).
+    """
     unfiltered, filtered = arms
     demanded = data.draw(floors(filtered is not None))
     evidence = (

@@ -296,7 +296,7 @@ def test_narrow_range(notes, data):
 
 
 def test_full_range_says_nothing(notes):
-    """Inputs across the bounds need no note but that they are few."""
+    """Inputs across the bounds need no note but that they are few (BAD INPUTS 3.2)."""
     assert notes() == "only 24 samples: the accuracy of other draws may differ by 0.1 and more"
 
 

@@ -60,7 +60,9 @@ class TestLoads:
         assert equal(saved, load_weights(SoftmaxRegression((3,), 2), path))
 
     def test_no_hyperparameters(self, path, tmp_path):
-        """An `_instantiator` in the hyperparameters, which older Lightning ran, is ignored."""
+        """An `_instantiator` in the hyperparameters, which older Lightning ran, is ignored
+        (BAD INPUTS 4.1).
+        """
         hparams = {"_instantiator": "os.system", "command": f"touch {tmp_path / 'ran'}"}
         torch.save({"state_dict": network().state_dict(), "hyper_parameters": hparams}, path)
         load_weights(network(1), path)
@@ -75,7 +77,9 @@ class TestLoads:
         assert equal(network(1), load_weights(network(2), path))
 
     def test_whatever_the_environment_says_about_pickles(self, path, monkeypatch, tmp_path):
-        """TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD turns torch's default off, but not ours."""
+        """TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD turns torch's default off, but not ours
+        (BAD INPUTS 4.1).
+        """
         monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
         torch.save({"state_dict": Hostile(f"touch {tmp_path / 'ran'}")}, path)
         with pytest.raises(CheckpointError):
@@ -144,7 +148,7 @@ class TestRefuses:
 
     @pytest.mark.parametrize("url", ["https://example.org/w.pt", "file:///w.pt", "s3://b/w.pt"])
     def test_a_url(self, url):
-        """Nothing is fetched."""
+        """Nothing is fetched (BAD INPUTS 4.1)."""
         with pytest.raises(UnreadableCheckpointError, match="a URL is not loaded"):
             load_weights(network(), url)
 

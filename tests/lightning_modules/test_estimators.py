@@ -129,7 +129,7 @@ class TestRefuses:
         assert not (tmp_path / "ran").exists()
 
     def test_functions_in_a_skops_file(self, path, tmp_path):
-        """What would run a command while it is built is named instead."""
+        """What would run a command while it is built is named instead (BAD INPUTS 4.2)."""
         save_estimator(FunctionTransformer(os.system), path)
         with pytest.raises(UnsafeCheckpointError, match=r"holds .*system"):
             load_estimator(path)
@@ -301,7 +301,7 @@ class TestFitsOnce:
 
 class TestFilesThatChanged:
     def test_another_file_is_not_believed(self, fit, tmp_path):
-        """One flipped bit may load in silence; the hash tells."""
+        """One flipped bit may load in silence; the hash tells (BAD INPUTS 4.1)."""
         fit()
         (file,) = files(tmp_path, ".skops")
         content = bytearray(file.read_bytes())
