@@ -26,7 +26,7 @@ from pytest_aerobust.results import Arm, Evaluation, Evidence, Interval
 if TYPE_CHECKING:
     from pytest_aerobust.examples import Counterexample, Counterexamples
     from pytest_aerobust.replaying import Replayed, ReplayedContract, ReplayedExample, replay
-    from pytest_aerobust.session import evaluate
+    from pytest_aerobust.standalone import evaluate
 
 __version__ = "0.1.0"
 
@@ -60,7 +60,7 @@ __all__ = [
 
 # What needs torch, and where it is.
 _HEAVY = {
-    "evaluate": "pytest_aerobust.session",
+    "evaluate": "pytest_aerobust.standalone",
     "Counterexample": "pytest_aerobust.examples",
     "Counterexamples": "pytest_aerobust.examples",
     "replay": "pytest_aerobust.replaying",

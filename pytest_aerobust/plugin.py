@@ -19,7 +19,8 @@ from pytest_aerobust.settings import Settings, add_options, read_settings, selec
 
 if TYPE_CHECKING:
     from pytest_aerobust.replayer import Replayer
-    from pytest_aerobust.session import Robustness, Session
+    from pytest_aerobust.robustness import Robustness
+    from pytest_aerobust.session import Session
 
 _CASE = "_aerobust_case"
 _COLLECTED = "aerobust_collected"

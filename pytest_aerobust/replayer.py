@@ -14,7 +14,7 @@ from pytest_aerobust.errors import ExamplesError
 from pytest_aerobust.saved import Saved, load_all
 
 if TYPE_CHECKING:
-    from pytest_aerobust.session import Robustness
+    from pytest_aerobust.robustness import Robustness
 
 _TEXT, _STORED, _FOOLED = "aerobust_replay", "aerobust_stored", "aerobust_fooled"
 _FINISHED = (

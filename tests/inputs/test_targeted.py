@@ -12,7 +12,8 @@ from pytest_aerobust import evaluate
 from pytest_aerobust.choice import chosen
 from pytest_aerobust.contract import Floors, cases
 from pytest_aerobust.evaluation import Measurement, Need, measure
-from pytest_aerobust.session import Parts, Session, needed
+from pytest_aerobust.robustness import needed
+from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.targets import checked_target

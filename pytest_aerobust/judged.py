@@ -1,0 +1,109 @@
+"""A verdict ready for people, JUnit and other processes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_aerobust.errors import FloorBroken, Inconclusive
+from pytest_aerobust.results import Evaluation
+from pytest_aerobust.varying import Boundary
+from pytest_aerobust.verdict import Verdict, explain, headline
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An evaluation with its verdict and the words for a person.
+
+    Attributes:
+        evaluation: What was measured, at the budget that decides.
+        verdict: What it means for the contract.
+        boundary: Where budgets vary, the smallest that fails.
+        examples: Where its counterexamples are stored, if they are.
+    """
+
+    evaluation: Evaluation
+    verdict: Verdict
+    boundary: Boundary | None = None
+    examples: Path | None = None
+
+    def enforce(self, rerun: str, replay: str | None = None) -> None:
+        """Raise what the verdict means for a test, with the words that a person needs.
+
+        Args:
+            rerun: The command that runs the test again.
+            replay: The command that shows its stored counterexamples again.
+
+        Raises:
+            FloorBroken: A floor does not hold.
+            Inconclusive: The floors hold, the evidence is void.
+        """
+        if self.verdict.outcome == "failed":
+            raise FloorBroken(self._words(rerun, replay), pytrace=False)
+        if self.verdict.outcome != "passed":
+            raise Inconclusive(self._words(rerun, replay), pytrace=False)
+
+    @property
+    def words(self) -> str:
+        """The verdict with the numbers and the evidence."""
+        return explain(self.verdict, self.evaluation)
+
+    def _words(self, rerun: str, replay: str | None) -> str:
+        lines = [self.words]
+        if self.boundary is not None and self.boundary.failing is not None:
+            lines.append(_boundary_words(self.boundary))
+        full = "" if self.evaluation.complete else " --aerobust-full"
+        lines.append(f"run again: {rerun}{full}")
+        if replay is not None:
+            lines.append(
+                f"its worst cases are stored; see them again, without the attack: {replay}"
+            )
+        return "\n  ".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain scalars, lists and dicts, for reports of other processes."""
+        return {
+            "evaluation": self.evaluation.to_dict(),
+            "verdict": self.verdict.outcome,
+            "headline": headline(self.verdict, self.evaluation),
+            "floors": {check.name: float(check.floor) for check in self.verdict.checks},
+            "smallest_failing_eps": None if self.boundary is None else self.boundary.failing,
+        }
+
+    def properties(self) -> list[tuple[str, Any]]:
+        """Flat scalars for JUnit's properties."""
+        evaluation = self.evaluation
+        found: dict[str, Any] = {
+            "attack": evaluation.attack,
+            "norm": evaluation.norm,
+            "eps": evaluation.eps,
+            "threat": evaluation.threat,
+            "verdict": self.verdict.outcome,
+            "samples": evaluation.pipeline.samples,
+            "clean_accuracy": evaluation.pipeline.clean_accuracy,
+            "seconds": round(evaluation.seconds, 3),
+        }
+        for name, arm in evaluation.arms.items():
+            low, high = arm.accuracy_interval
+            found[f"{name}_accuracy_low"] = float(low)
+            found[f"{name}_accuracy_high"] = float(high)
+        if evaluation.targets is not None:
+            low, high = evaluation.pipeline.target_hits_interval
+            found["target"] = evaluation.target
+            found |= {"target_hits_low": float(low), "target_hits_high": float(high)}
+        if (queries := evaluation.queries) is not None:
+            found |= {"queries_most": queries.most, "queries_mean": queries.mean}
+            found |= {} if queries.limit is None else {"queries_limit": queries.limit}
+        found |= {check.name: float(check.floor) for check in self.verdict.checks}
+        return [(f"aerobust_{name}", value) for name, value in found.items()]
+
+
+def _boundary_words(boundary: Boundary) -> str:
+    below = (
+        "every smaller budget breaks it, too"
+        if boundary.withstood is None
+        else f"eps={boundary.withstood:.4g} does not break it"
+    )
+    return (
+        f"smallest failing budget: eps={boundary.failing:.4g} ({below}; "
+        f"{boundary.tried} budgets tried)"
+    )
