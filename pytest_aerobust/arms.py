@@ -1,7 +1,7 @@
 """One side of the comparison while it runs: who is right, who is open, who is beaten."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from pytest_aerobust.evidence.tallies import (
     MarginTally,
 )
 from pytest_aerobust.evidence.verification import Ball, Found, correct, verify
+from pytest_aerobust.ledger import Ledger
 from pytest_aerobust.results import (
     AT_TARGET,
     BEATEN,
@@ -34,6 +35,9 @@ from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.targets import Mistakes, Table
+
+# Clean samples that a side is shown where its clean pass is known.
+_SEEN = 16
 
 
 class OnExamples(Protocol):
@@ -56,6 +60,34 @@ def unseen(arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray)
     """Nobody wants to see the examples."""
 
 
+@dataclass(frozen=True)
+class CleanPass:
+    """What a side makes of the inputs that nobody attacked.
+
+    Attributes:
+        logits: Of every draw, ``(draws, N, K)``.
+        lowest: The smallest value that the filter gives to each feature.
+        highest: The largest.
+    """
+
+    logits: Tensor
+    lowest: Tensor
+    highest: Tensor
+
+
+@dataclass
+class CarriedArm:
+    """What measurements of one arm hand on to those at other budgets.
+
+    Attributes:
+        clean: Its clean pass, the same at every budget; None until one was made.
+        ledger: What is known of each sample; None until there are samples.
+    """
+
+    clean: CleanPass | None = None
+    ledger: Ledger | None = None
+
+
 class RunningArm:
     """An arm's outcomes, from the clean pass to the last claim.
 
@@ -68,8 +100,10 @@ class RunningArm:
         samples: Inputs and labels.
         ball: Where the attacker may move an input.
         on_examples: Is shown every verified example.
+        carried: What is known from other budgets; it learns what is found here.
 
     Attributes:
+        closed: Whose attack is over in this run, a mask ``(N,)``.
         targets: The class that the attacker wants of each sample ``(N,)``, below 0 for one that
             is not attacked; None where any wrong answer will do.
     """
@@ -83,6 +117,7 @@ class RunningArm:
         samples: Samples,
         ball: Ball,
         on_examples: OnExamples,
+        carried: CarriedArm,
     ) -> None:
         self.name = name
         self.side = side
@@ -90,6 +125,7 @@ class RunningArm:
         self._candidates, self._draws = CandidateTally(), DrawTally()
         self.samples, self.ball = samples, ball
         self._on_examples = on_examples
+        self._carried = carried
         drawn = self._clean_logits()
         logits = drawn.mean(dim=0)
         check_classes(logits, samples, side.name)
@@ -102,6 +138,8 @@ class RunningArm:
         self._answers = self._clean_answers.clone()
         self._outcomes = torch.where(self._right, ord(PENDING), ord(WRONG))
         self._asked = torch.zeros_like(samples.labels)
+        self.closed = torch.zeros_like(self._right)
+        self._withstood_before = self._beaten_before = 0
 
     @property
     def classes(self) -> int:
@@ -113,6 +151,27 @@ class RunningArm:
         self.targets = wanted.to(self.samples.labels)[self.samples.labels]
         left_alone = (self.targets < 0) | (self.targets == self.samples.labels)
         self._outcomes[self._right & left_alone] = ord(EXEMPT)
+
+    @property
+    def _ledger(self) -> Ledger:
+        if self._carried.ledger is None:
+            self._carried.ledger = Ledger(len(self.samples), self.targets is not None)
+        return self._carried.ledger
+
+    def recall(self) -> None:
+        """Take over what is known of this budget from others; call it once it is aimed."""
+        known = self._ledger.outcomes(self.ball.eps).to(self._outcomes)
+        attacked = (self._outcomes != ord(WRONG)) & (self._outcomes != ord(EXEMPT))
+        news = attacked & (known != self._outcomes)
+        survived = news & (known == ord(SURVIVED))
+        beaten = news & ~survived & (known != ord(PENDING))
+        self._withstood_before += int(survived.sum())
+        self._beaten_before += int(beaten.sum())
+        self._outcomes = torch.where(news, known, self._outcomes)
+        self._answers = torch.where(beaten, self._ledger.answers.to(self._answers), self._answers)
+        if self.targets is not None:
+            hit = beaten & (known == ord(AT_TARGET))
+            self._answers = torch.where(hit, self.targets, self._answers)
 
     def open(self, rows: Tensor) -> Tensor:
         """Which of `rows` the attacker still wants, as a mask."""
@@ -192,9 +251,20 @@ class RunningArm:
             self._answers[beaten] = answers
             numbers = self.samples.ids[beaten.cpu()].numpy()
             examples = candidates[found.adversarial]
+            self._enter(beaten, examples, answers, found.at_target[found.adversarial])
             self._look_at_draws(examples, self.samples.labels[beaten])
             self._on_examples(self.name, numbers, examples, answers.cpu().numpy())
         return found.adversarial
+
+    def _enter(self, rows: Tensor, examples: Tensor, answers: Tensor, at_target: Tensor) -> None:
+        """Hand verified examples on to other budgets; what rounding adds to eps is no distance."""
+        distances = self.ball.distances(self.samples.inputs[rows], examples)
+        self._ledger.saw_examples(
+            rows.cpu(),
+            distances.clamp_max(self.ball.eps).cpu(),
+            answers.cpu(),
+            at_target.cpu(),
+        )
 
     def answered(self, rows: Tensor) -> None:
         """Count one more answer to an attacker for each of `rows`."""
@@ -216,8 +286,12 @@ class RunningArm:
     def close(self, rows: Tensor) -> None:
         """The attack on `rows` is over: who is pending has survived it, who is hunted got away."""
         outcomes = self._outcomes[rows]
-        self._outcomes[rows[outcomes == ord(PENDING)]] = ord(SURVIVED)
-        self._outcomes[rows[outcomes == ord(HUNTED)]] = ord(BEATEN)
+        away = rows[outcomes == ord(PENDING)]
+        got = rows[outcomes == ord(HUNTED)]
+        self._outcomes[away], self._outcomes[got] = ord(SURVIVED), ord(BEATEN)
+        over = torch.cat([away, got])
+        self.closed[over] = True
+        self._ledger.saw_end(over.cpu(), self.ball.eps)
 
     def outcome(self) -> Arm:
         """What is known of every sample now, as cheaply as a verdict needs it."""
@@ -275,6 +349,21 @@ class RunningArm:
             "class for theirs: they count as survivors where they are right",
         )
 
+    def carried_notes(self) -> tuple[str, ...]:
+        """How many samples were not attacked here, because other budgets settle them."""
+        notes = []
+        if count := self._withstood_before:
+            notes.append(
+                f"{count} of {len(self.samples)} samples count as withstood, because they "
+                f"withstood a larger budget than {self.ball.eps:.4g}"
+            )
+        if count := self._beaten_before:
+            notes.append(
+                f"{count} of {len(self.samples)} samples count as beaten by examples inside this "
+                "ball that were found at other budgets"
+            )
+        return tuple(notes)
+
     def draw_notes(self) -> tuple[str, ...]:
         """What single draws say, where the mean of several is judged."""
         return self._draws.notes(self.name) if self.side.draws > 1 else ()
@@ -292,6 +381,17 @@ class RunningArm:
 
     def _clean_logits(self) -> Tensor:
         """Of every draw, ``(draws, N, K)``."""
+        clean = self._carried.clean
+        if clean is None:
+            clean = self._carried.clean = self._clean_pass()
+        else:
+            # A new side has to see some samples and answers before it can be asked.
+            with torch.no_grad():
+                self.side.clean(self.samples.inputs[:_SEEN])
+        self._lowest, self._highest = clean.lowest, clean.highest
+        return self.side.settle(clean.logits)
+
+    def _clean_pass(self) -> CleanPass:
         answers, lowest, highest = [], [], []
         with torch.no_grad():
             for inputs in self.samples.chunks():
@@ -299,9 +399,11 @@ class RunningArm:
                 lowest.append(seen.amin(dim=0))
                 highest.append(seen.amax(dim=0))
                 answers.append(logits)
-        self._lowest = torch.stack(lowest).amin(dim=0)
-        self._highest = torch.stack(highest).amax(dim=0)
-        return self.side.settle(torch.cat(answers, dim=1))
+        return CleanPass(
+            torch.cat(answers, dim=1),
+            torch.stack(lowest).amin(dim=0),
+            torch.stack(highest).amax(dim=0),
+        )
 
 
 class Retirement:

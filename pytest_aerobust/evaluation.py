@@ -8,14 +8,14 @@ may say that the verdict is certain.
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arms import OnExamples, Retirement, RunningArm, unseen
+from pytest_aerobust.arms import CarriedArm, OnExamples, Retirement, RunningArm, unseen
 from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import loss_gradients
 from pytest_aerobust.catalogue import FILTER_THREATS, Threat
@@ -37,6 +37,21 @@ from pytest_aerobust.weighing import Inquiry, Remembered, weigh
 # Samples attacked at a time: few at first, since a broken floor shows soon, then as many as keep
 # a step's overhead small while its activations still fit the cache.
 FIRST_CHUNK, LARGEST_CHUNK = 128, 256
+
+
+@dataclass
+class Carried:
+    """What measurements hand on to those of the same subject that differ in the budget alone.
+
+    Attributes:
+        unfiltered: Of the bare arm.
+        filtered: Of the pipeline's.
+        table: The target of each class, where there are targets: those of the first budget.
+    """
+
+    unfiltered: CarriedArm = field(default_factory=CarriedArm)
+    filtered: CarriedArm = field(default_factory=CarriedArm)
+    table: Table | None = None
 
 
 class Need(Enum):
@@ -90,6 +105,8 @@ def measure(
     need: Callable[[Evaluation], Need] = lambda evaluation: Need.ATTACK,
     on_examples: OnExamples = unseen,
     remembered: Remembered | None = None,
+    carried: Carried | None = None,
+    fresh: bool = False,
     device: str | None = None,
     chunk: int | None = None,
 ) -> Evaluation:
@@ -102,6 +119,9 @@ def measure(
             sample.
         on_examples: Is shown every verified example.
         remembered: Findings about this subject from earlier measurements; new ones are added.
+        carried: What is known of its samples from other budgets: only who is undecided at this
+            one is attacked. What is found here is added.
+        fresh: Attack everybody all the same, and join what is known to what is found.
         device: Where to run; None stays where the model is.
         chunk: Samples attacked at a time, rounded up to the attack's own blocks; None starts
             small and grows.
@@ -114,11 +134,17 @@ def measure(
     started = time.perf_counter()
     subject.check_access(measurement.attack.spec)
     with isolated(measurement.stream), subject.borrowed(device, measurement.stream) as sides:
-        run = _Run(subject.bounds, subject.classes, sides, measurement, on_examples, need, started)
-        known: Remembered = {} if remembered is None else remembered
-        if run.ask(known):
+        known = Carried() if carried is None else carried
+        run = _Run(
+            subject.bounds, subject.classes, sides, measurement, on_examples, need, known, started
+        )
+        about_the_model: Remembered = {} if remembered is None else remembered
+        if run.ask(about_the_model):
+            if not fresh:
+                run.recall()
             run.attack_all(chunk)
-            run.weigh(known)
+            run.weigh(about_the_model)
+            run.recall()
         return run.evaluation()
 
 
@@ -131,9 +157,10 @@ class _Run:
         measurement: Measurement,
         on_examples: OnExamples,
         need: Callable[[Evaluation], Need],
+        carried: Carried,
         started: float,
     ) -> None:
-        self._needed, self._started = need, started
+        self._needed, self._started, self._carried = need, started, carried
         self._sides, self._measurement = sides, measurement
         self._bounds, self._classes = bounds.to(sides.samples.inputs), classes
         self._search = build_attack(measurement.attack)
@@ -144,7 +171,7 @@ class _Run:
 
         def arm(name: str, side: Classifier, samples: Samples, bounds: Box) -> RunningArm:
             ball = Ball(measurement.attack.norm, measurement.eps, bounds)
-            return RunningArm(name, side, samples, ball, on_examples)
+            return RunningArm(name, side, samples, ball, on_examples, getattr(carried, name))
 
         self._unfiltered = arm("unfiltered", sides.unfiltered, sides.samples, self._bounds)
         self._filtered = None
@@ -164,10 +191,16 @@ class _Run:
         target = self._measurement.target
         if target is None:
             return None
-        table = target.table(self._numbered(), self._mistakes)
+        if self._carried.table is None:
+            self._carried.table = target.table(self._numbered(), self._mistakes)
         for arm in self._arms:
-            arm.aim(table)
-        return table
+            arm.aim(self._carried.table)
+        return self._carried.table
+
+    def recall(self) -> None:
+        """Take over what is known from other budgets."""
+        for arm in self._arms:
+            arm.recall()
 
     def _names(self) -> Sequence[Any]:
         """What the classes are called: by the model, or their places."""
@@ -191,6 +224,7 @@ class _Run:
             replace(self._measurement, target=None, threat=own),
             unseen,
             lambda evaluation: Need.ATTACK,
+            Carried(),
             self._started,
         )
         for rows in run.chunks(None):
@@ -205,6 +239,8 @@ class _Run:
     def chunks(self, size: int | None) -> list[Tensor]:
         samples, block = self._sides.samples, self._search.block
         rows = torch.arange(len(samples), device=samples.labels.device)
+        if block == 1:  # others need all of a block, settled or not
+            rows = rows[torch.stack([arm.open(rows) for arm in self._arms]).any(dim=0)]
         found, wanted = [], size or FIRST_CHUNK
         while len(rows):
             rounded = -(-wanted // block) * block
@@ -457,6 +493,7 @@ class _Run:
             *([] if self._filtered is None else self._filtered.filter_notes(self._bounds)),
             *([_UNREACHABLE] if self._behind else []),
             *pipeline.target_notes(),
+            *pipeline.carried_notes(),
             *(note for arm in self._arms for note in arm.draw_notes()),
             *self._doubts,
             *count_note(len(samples)),

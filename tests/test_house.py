@@ -22,6 +22,7 @@ FLOORS = [
     "contract",
     "settings",
     "verdict",
+    "ledger",
     "subjects",
     "attacks",
     "evidence",

@@ -39,7 +39,8 @@ def weigh(
 ) -> list[Evidence]:
     """One finding for each check that is asked for, cheap ones first.
 
-    Where hardly anybody survived there is no pass to guard, and nothing is asked.
+    Where hardly anybody survived there is no pass to guard, and nothing is asked; nor where they
+    survived at another budget, whose evidence theirs is.
 
     Args:
         inquiry: Whose survivors are questioned.
@@ -48,7 +49,7 @@ def weigh(
         remembered: Findings about the model from earlier contracts; new ones are added.
     """
     arm, waived = inquiry.arm, dict(waivers)
-    if int(inquiry.survivors.sum()) < FEWEST:
+    if inquiry.searched < FEWEST:
         return []
     names = OF_SEARCH if strength == "standard" else (*OF_SEARCH, *THOROUGH)
     found = []

@@ -57,6 +57,11 @@ class Inquiry:
         return self.choice.spec.name
 
     @property
+    def searched(self) -> int:
+        """How many of the survivors were attacked in this run, and not at another budget."""
+        return int((self.survivors & self.arm.closed).sum())
+
+    @property
     def blind(self) -> Finding | None:
         """Why gradients of the judged side say nothing here; None where the attack follows them."""
         if not self.followed:
@@ -74,7 +79,7 @@ class Inquiry:
             share: Of what all checks may spend.
         """
         # Whoever fell early has cost little.
-        spent = int(self.survivors.sum()) * (self.search.passes or cost)
+        spent = self.searched * (self.search.passes or cost)
         paid = int(_ALLOWANCE * share * spent / cost)
         return self.some(self.arm.attacked(), max(_LEAST_SAMPLES, paid))
 

@@ -1,0 +1,67 @@
+"""What is known of each sample across budgets, so that nothing is searched for twice.
+
+Balls nest: an example inside a smaller ball is inside every larger one, and who withstood the
+whole search in a larger ball counts as having withstood it in every smaller one. So one arm's
+accuracy never rises with the budget.
+"""
+
+import torch
+from torch import Tensor
+
+from pytest_aerobust.results import AT_TARGET, BEATEN, HUNTED, PENDING, SURVIVED
+
+
+class Ledger:
+    """One arm's knowledge, a row for each sample.
+
+    Args:
+        samples: How many samples there are.
+        targeted: Whether an example that is not at its target leaves something to search for.
+
+    Attributes:
+        beaten_from: Smallest budget whose ball holds a verified example, float64 ``(N,)``;
+            infinite where none is known.
+        won_from: The same for an example at its target, where the attacker has one.
+        searched_to: Largest budget of which the whole search did not win; below 0 where none
+            has ended.
+        answers: What the example nearest to its original is taken for, int64 ``(N,)``; below 0
+            where there is none.
+    """
+
+    def __init__(self, samples: int, targeted: bool) -> None:
+        self._targeted = targeted
+        self.beaten_from = torch.full((samples,), torch.inf, dtype=torch.float64)
+        self.won_from = self.beaten_from.clone()
+        self.searched_to = torch.full((samples,), -1.0, dtype=torch.float64)
+        self.answers = torch.full((samples,), -1)
+
+    def saw_examples(
+        self, rows: Tensor, distances: Tensor, answers: Tensor, at_target: Tensor
+    ) -> None:
+        """Enter verified examples.
+
+        Args:
+            rows: Their samples ``(n,)``.
+            distances: Budget whose ball holds each of them ``(n,)``.
+            answers: What each is taken for ``(n,)``.
+            at_target: Which of them are at their target ``(n,)``.
+        """
+        nearer = distances < self.beaten_from[rows]
+        self.answers[rows[nearer]] = answers[nearer]
+        self.beaten_from[rows[nearer]] = distances[nearer]
+        wins = at_target if self._targeted else torch.ones_like(at_target)
+        self.won_from[rows[wins]] = torch.minimum(self.won_from[rows[wins]], distances[wins])
+
+    def saw_end(self, rows: Tensor, eps: float) -> None:
+        """The whole search for `rows` in the ball of a budget is over, and has not won."""
+        self.searched_to[rows] = self.searched_to[rows].clamp_min(eps)
+
+    def outcomes(self, eps: float) -> Tensor:
+        """The letter of :class:`Arm` for each sample that is attacked at a budget ``(N,)``."""
+        over, beaten = self.searched_to >= eps, self.beaten_from <= eps
+        letters = torch.full_like(self.answers, ord(PENDING))
+        letters[over] = ord(SURVIVED)
+        letters[beaten] = ord(HUNTED)
+        letters[beaten & over] = ord(BEATEN)
+        letters[self.won_from <= eps] = ord(AT_TARGET if self._targeted else BEATEN)
+        return letters
