@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from pytest_aerobust.arguments import checked_floor
 from pytest_aerobust.choice import chosen
-from pytest_aerobust.contract import Floors
 from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.floors import Floors
 from pytest_aerobust.robustness import needed
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict import judge

@@ -1,9 +1,11 @@
 """Budgets that vary: the light value that a mark carries until Hypothesis draws from it."""
 
+import sys
 from dataclasses import dataclass
 from math import ceil, floor
+from typing import Any
 
-from pytest_aerobust.arguments import is_number, is_whole
+from pytest_aerobust.arguments import checked_eps, is_number, is_whole
 from pytest_aerobust.errors import ContractError
 
 # 1/255 * 255 is not 1 in binary: a bound this close to a grid point is that grid point.
@@ -17,7 +19,7 @@ class Epsilons:
     low: float
     high: float
     step: float
-    max_examples: int
+    max_examples: int | None
 
     def points(self) -> tuple[float, ...]:
         """All budgets of the range, rising: the grid's multiples of `step` and both ends."""
@@ -31,18 +33,56 @@ class Epsilons:
         return f"{self.low:g}..{self.high:g}"
 
 
-def epsilons(low: float, high: float, step: float = 1 / 255, max_examples: int = 10) -> Epsilons:
+@dataclass(frozen=True)
+class Drawn:
+    """Budgets that a Hypothesis strategy of the user's own yields.
+
+    Attributes:
+        strategy: Of finite numbers of at least 0.
+    """
+
+    strategy: Any
+
+    def __str__(self) -> str:
+        return "-drawn"
+
+
+Budgets = float | Epsilons | Drawn
+
+
+def checked_budgets(value: Any) -> Budgets:
+    """What a mark may state as `eps`.
+
+    Raises:
+        ContractError: It is no number, range or strategy.
+    """
+    if isinstance(value, Epsilons | Drawn):
+        return value
+    return Drawn(value) if is_strategy(value) else checked_eps(value)
+
+
+def is_strategy(value: Any) -> bool:
+    """Whether a value is a strategy of Hypothesis, which nobody needs who has not imported it."""
+    strategies = sys.modules.get("hypothesis.strategies")
+    return strategies is not None and isinstance(value, strategies.SearchStrategy)
+
+
+def epsilons(
+    low: float, high: float, step: float = 1 / 255, max_examples: int | None = None
+) -> Epsilons:
     """Let Hypothesis draw the budgets of a contract between `low` and `high`.
 
-    The largest budget always runs first; a failure is shrunk to the smallest failing
-    budget on the grid.
+    The largest budget always runs first. What it leaves standing stands at every smaller one, so
+    where it holds a floor of one number all do; where it breaks it, the failure names the smallest
+    budget on the grid that does.
 
     Args:
         low: Smallest budget, in the units of the data, at least 0.
         high: Largest budget, above `low`; always tried, on the grid or not.
         step: Distance of the grid's points: budgets are multiples of it, so that the
             default speaks of whole grey levels of an 8-bit image in [0, 1].
-        max_examples: Budgets to draw besides the largest, at least 1.
+        max_examples: Budgets to draw besides the largest, at least 1; by default what the
+            Hypothesis profile says that the user has loaded, or else 10.
 
     Raises:
         ContractError: An empty, reversed or negative range, or a step wider than it.
@@ -59,6 +99,6 @@ def epsilons(low: float, high: float, step: float = 1 / 255, max_examples: int =
             f"epsilons(step={step:g}): expected a step above 0 and no wider than the range "
             f"{low:g}..{high:g}"
         )
-    if not is_whole(max_examples) or max_examples < 1:
+    if max_examples is not None and (not is_whole(max_examples) or max_examples < 1):
         raise ContractError(f"epsilons(max_examples={max_examples!r}): expected at least 1")
     return Epsilons(float(low), float(high), float(step), max_examples)

@@ -2,9 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from fractions import Fraction
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Never, cast
 
@@ -16,59 +15,25 @@ from pytest_aerobust.arguments import (
     Mask,
     Statistics,
     checked_count,
-    checked_eps,
     checked_feature_bounds,
     checked_filter_gradient,
     checked_fixture,
-    checked_floor,
     checked_mutable,
     checked_statistics,
     checked_threat,
 )
-from pytest_aerobust.budgets import Epsilons
+from pytest_aerobust.budgets import Budgets, Drawn, Epsilons, checked_budgets
 from pytest_aerobust.catalogue import FILTER_THREATS, Norm, Threat, fitting
 from pytest_aerobust.checks import Strength, Waivers, checked_strength, checked_waivers
 from pytest_aerobust.choice import AttackChoice, chosen
 from pytest_aerobust.errors import ContractError, did_you_mean
+from pytest_aerobust.floors import FLOOR_NAMES, FloorArgument, Floors, checked_floors
 from pytest_aerobust.targets import Rule, Target, checked_target
 
 _LATER = {
     "max_regression": "it needs a stored baseline, which this version can't keep yet",
     "confidence": "this version judges the samples at hand, not the population behind them",
 }
-
-
-@dataclass(frozen=True)
-class Floors:
-    """What the numbers of an evaluation must hold, as exact fractions; None demands nothing.
-
-    Attributes:
-        min_acc: Least robust accuracy of the pipeline.
-        max_drop: Most that the pipeline's robust accuracy may lie below its clean accuracy.
-        min_gain: Least robust accuracy that the filter adds, filtered minus unfiltered.
-        max_target_hits: Most attacked samples, as a share, that may reach the target.
-        min_clean_acc: Least clean accuracy of the pipeline.
-    """
-
-    min_acc: Fraction | None = None
-    max_drop: Fraction | None = None
-    min_gain: Fraction | None = None
-    max_target_hits: Fraction | None = None
-    min_clean_acc: Fraction | None = None
-
-    def __iter__(self) -> Iterator[tuple[str, Fraction]]:
-        named = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return ((name, floor) for name, floor in named if floor is not None)
-
-    def __bool__(self) -> bool:
-        return any(True for _ in self)
-
-    def or_else(self, defaults: "Floors") -> "Floors":
-        """Each of these floors that is stated, else that of the defaults."""
-        return Floors(**{**dict(defaults), **dict(self)})
-
-
-FLOOR_NAMES = tuple(f.name for f in fields(Floors))
 
 
 _NEEDS = {
@@ -84,7 +49,7 @@ class Contract:
 
     Attributes:
         attack: How the attacker searches.
-        eps: One budget, or a range of them, in the units of the data.
+        eps: One budget, a range of them, or a strategy that draws them, in the units of the data.
         threat: What the attacker knows; None leaves it to the options and the attack.
         target: What the attacker wants to see, if anything.
         floors: What must hold.
@@ -105,7 +70,7 @@ class Contract:
     """
 
     attack: AttackChoice
-    eps: float | Epsilons
+    eps: Budgets
     threat: Threat | None = None
     target: Target | None = None
     floors: Floors = field(default_factory=Floors)
@@ -125,17 +90,13 @@ class Contract:
     queries: int | None = None
 
     @property
-    def largest_eps(self) -> float:
-        return self.eps.high if isinstance(self.eps, Epsilons) else self.eps
-
-    @property
     def id(self) -> str:
         """A readable name for the case; what is by default is left out."""
         return self.named(self.attack.spec.name, f"eps{self.eps_text}")
 
     @property
     def eps_text(self) -> str:
-        return str(self.eps) if isinstance(self.eps, Epsilons) else f"{self.eps:g}"
+        return f"{self.eps:g}" if isinstance(self.eps, float) else str(self.eps)
 
     def named(self, attack: str, eps: str) -> str:
         """The id with names of the user's own for attack and budget."""
@@ -200,6 +161,7 @@ class Contract:
                 f"attacks that do are {', '.join(takers)}, carlini-wagner, ..."
             )
         self._check_queries()
+        self._check_curves()
         if self.target is not None and self.target.derived and spec.target == "only":
             raise ContractError(
                 f"target={self.target.plain!r} is derived from the untargeted attack, but "
@@ -221,6 +183,13 @@ class Contract:
                 f"threat={self.threat!r} is {FILTER_THREATS[self.threat]}, but filter=None; "
                 "leave the threat out"
             )
+
+    def _check_curves(self) -> None:
+        """A strategy's budgets are known only once they are drawn."""
+        if isinstance(self.eps, Epsilons):
+            self.floors.check_curves(self.eps.points())
+        elif not isinstance(self.eps, Drawn):
+            self.floors.check_curves((self.eps,))
 
     def _check_queries(self) -> None:
         if self.queries is None:
@@ -261,11 +230,11 @@ def robust(
     norm: Norm | None = None,
     threat: Threat | None = None,
     target: int | Mapping[int, int] | Rule | None = None,
-    min_acc: float | None = None,
-    max_drop: float | None = None,
+    min_acc: FloorArgument = None,
+    max_drop: FloorArgument = None,
     min_gain: float | None = None,
     max_regression: float | None = None,
-    max_target_hits: float | None = None,
+    max_target_hits: FloorArgument = None,
     min_clean_acc: float | None = None,
     model: str = "aerobust_model",
     data: str = "aerobust_data",
@@ -296,7 +265,8 @@ def robust(
     Args:
         attack: Name of an attack (``"bim"``), an instance of a Foolbox attack, or a list.
         eps: Budget in the units of the data: a number of at least 0, a list of numbers
-            (each may be a ``pytest.param`` with marks), or :func:`epsilons`.
+            (each may be a ``pytest.param`` with marks), :func:`epsilons`, or a Hypothesis
+            strategy of such numbers.
         norm: Norm of the budget's ball; the attack's own by default (Linf for the plain names).
         threat: What the attacker knows: ``"white-box"``, ``"gray-box"`` or ``"black-box"``;
             by default white-box for attacks that use gradients, black-box for the others.
@@ -305,11 +275,14 @@ def robust(
             of classes that it leaves out are not attacked); ``"natural"``, each class goes to
             what it is most often mistaken for under the untargeted attack on the bare model;
             ``"non-natural"``, to what it is least often mistaken for. Untargeted by default.
-        min_acc: Least robust accuracy, in [0, 1].
-        max_drop: Most that robust accuracy may lie below clean accuracy, in [0, 1].
+        min_acc: Least robust accuracy, in [0, 1]; also a curve over the budgets: a mapping such
+            as ``{0.1: 0.95, 0.2: 0.9}``, whose floors reach from each budget down to the one
+            before it, or a function of the budget.
+        max_drop: Most that robust accuracy may lie below clean accuracy, in [0, 1], or a curve.
         min_gain: Least robust accuracy that the filter must add, in [-1, 1].
         max_regression: Reserved for baselines; refused in this version.
-        max_target_hits: Largest share of the attacked samples that may reach the target.
+        max_target_hits: Largest share of the attacked samples that may reach the target, or a
+            curve.
         min_clean_acc: Least accuracy before any attack, in [0, 1].
         model: Name of the fixture that gives the model.
         data: Name of the fixture that gives inputs and labels.
@@ -388,7 +361,7 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
             raise ContractError(f"{name}={given[name]!r} is not available: {reason}")
     shared = {
         "target": checked_target(given["target"]),
-        "floors": _checked_floors(given),
+        "floors": checked_floors(given),
         "threat": checked_threat(given["threat"]),
         "model": checked_fixture("model", given["model"]),
         "data": checked_fixture("data", given["data"]),
@@ -411,7 +384,7 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         _unpacked("attack", given["attack"]), _unpacked("eps", given["eps"])
     ):
         choice = chosen(attack.value, given["norm"], given["steps"], given["attack_args"])
-        contract = Contract(choice, _checked_eps(eps.value), **cast("dict[str, Any]", shared))
+        contract = Contract(choice, checked_budgets(eps.value), **cast("dict[str, Any]", shared))
         contract.check()
         own = contract.named(
             attack.id or contract.attack.spec.name, eps.id or f"eps{contract.eps_text}"
@@ -485,11 +458,3 @@ def _checked_marks(marks: Any) -> tuple[Any, ...]:
             f"marks={marks!r}: expected pytest marks, such as pytest.mark.xfail, or a list of them"
         )
     return found
-
-
-def _checked_eps(value: Any) -> float | Epsilons:
-    return value if isinstance(value, Epsilons) else checked_eps(value)
-
-
-def _checked_floors(given: Mapping[str, Any]) -> Floors:
-    return Floors(**{name: checked_floor(name, given[name]) for name in FLOOR_NAMES})

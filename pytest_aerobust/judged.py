@@ -67,6 +67,7 @@ class Judged:
             "headline": headline(self.verdict, self.evaluation),
             "floors": {check.name: float(check.floor) for check in self.verdict.checks},
             "smallest_failing_eps": None if self.boundary is None else self.boundary.failing,
+            "drawn": None if self.boundary is None else list(self.boundary.drawn),
         }
 
     def properties(self) -> list[tuple[str, Any]]:
@@ -93,6 +94,10 @@ class Judged:
         if (queries := evaluation.queries) is not None:
             found |= {"queries_most": queries.most, "queries_mean": queries.mean}
             found |= {} if queries.limit is None else {"queries_limit": queries.limit}
+        if (boundary := self.boundary) is not None:
+            found["drawn"] = " ".join(f"{eps:.6g}" for eps in boundary.drawn)
+            if boundary.failing is not None:
+                found["smallest_failing_eps"] = boundary.failing
         found |= {check.name: float(check.floor) for check in self.verdict.checks}
         return [(f"aerobust_{name}", value) for name, value in found.items()]
 
@@ -105,5 +110,5 @@ def _boundary_words(boundary: Boundary) -> str:
     )
     return (
         f"smallest failing budget: eps={boundary.failing:.4g} ({below}; "
-        f"{boundary.tried} budgets tried)"
+        f"{boundary.measured} budgets attacked, these two afresh)"
     )

@@ -158,9 +158,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if _checked_marks(item):
             # pytest has pruned the name again: no argument of the function asks for it.
             cast("pytest.Function", item).fixturenames.append(_CASE)
+            _take_seed(cast("pytest.Function", item))
         if not config.stash[_settings].enabled:
             item.add_marker(pytest.mark.skip(reason=_OFF))
     config.stash[_recorder].collected = len(marked)
+
+
+# Where Hypothesis keeps what its decorator `seed` was given, and where it waits for us.
+_SEED, _TAKEN = "_hypothesis_internal_use_seed", "_aerobust_seed"
+
+
+def _take_seed(item: pytest.Function) -> None:
+    """Let `@hypothesis.seed` stand on a contract: without `@given` Hypothesis would refuse it."""
+    function = getattr(item.obj, "__func__", item.obj)
+    if hasattr(function, _SEED):
+        setattr(function, _TAKEN, getattr(function, _SEED))
+        if not getattr(function, "is_hypothesis_test", False):
+            delattr(function, _SEED)
 
 
 def _marks(item: pytest.Item) -> int:
@@ -322,7 +336,8 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
         mutable=request.getfixturevalue(mutable) if isinstance(mutable, str) else mutable,
         unfiltered_model=request.getfixturevalue("aerobust_unfiltered_model"),
     )
-    return config.stash[_session].guard(contract, parts, request.node.nodeid)
+    seed = getattr(request.node.obj, _TAKEN, None)
+    return config.stash[_session].guard(contract, parts, request.node.nodeid, seed)
 
 
 @pytest.fixture

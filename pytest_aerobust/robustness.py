@@ -2,14 +2,16 @@
 
 import hashlib
 from dataclasses import replace
+from functools import cached_property
 
 from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.arms import unseen
-from pytest_aerobust.budgets import Epsilons
+from pytest_aerobust.budgets import Drawn, Epsilons
+from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import Measurement, Need, measure
+from pytest_aerobust.evaluation import Measurement, Need
 from pytest_aerobust.evidence.sanity import exempt_notes, vacuous_notes
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.judged import Judged
@@ -18,7 +20,7 @@ from pytest_aerobust.results import Evaluation
 from pytest_aerobust.saved import Saved, remove, save
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.subject import Subject
-from pytest_aerobust.varying import find_boundary
+from pytest_aerobust.varying import Draws, drawn_budgets, find_boundary, forced_seed
 from pytest_aerobust.verdict import Verdict, judge
 from pytest_aerobust.weighing import Remembered
 from pytest_aerobust.worst import worst_cases
@@ -41,6 +43,7 @@ class Robustness:
         settings: The options.
         test: The test's id.
         remembered: What earlier contracts found out about the subject.
+        drawn_by: Seed that the user gave to Hypothesis for this test; None where there is none.
     """
 
     def __init__(
@@ -50,13 +53,35 @@ class Robustness:
         settings: Settings,
         test: str,
         remembered: Remembered,
+        drawn_by: object = None,
     ) -> None:
         self._contract, self._subject, self._settings = contract, subject, settings
-        self._remembered = remembered
         self._costs = settings.costs(contract)
-        self._test = test
-        self._measured: dict[float, Evaluation] = {}
-        self._worst: dict[float, Saved | None] = {}
+        self._test, self._drawn_by = test, drawn_by
+        self._evaluations: dict[float, Evaluation] = {}
+        self._broken = False
+        self._kept = Counterexamples("unfiltered" if subject.filter is None else "filtered")
+        self._campaign = Campaign(
+            subject,
+            self._measurement(),
+            remembered=remembered,
+            on_examples=self._kept if settings.examples else unseen,
+            device=self._costs.device,
+        )
+
+    def _measurement(self) -> Measurement:
+        contract = self._contract
+        return Measurement(
+            contract.attack,
+            0.0,
+            contract.threat_under(self._settings.threat, self._subject.filter is not None),
+            contract.target,
+            self._costs.seed or 0,
+            contract.waivers,
+            contract.strength,
+            contract.queries,
+            compared=contract.floors.min_gain is not None,
+        )
 
     def __call__(self, eps: float | None = None) -> Evaluation:
         """The evaluation, measured in full and once.
@@ -67,16 +92,12 @@ class Robustness:
         Raises:
             ContractError: The contract has one budget, and it is not this.
         """
-        budgets = self._contract.eps
-        asked = self._contract.largest_eps if eps is None else checked_eps(eps)
-        if not isinstance(budgets, Epsilons) and asked != budgets:
+        low, high = self._points[0], self._points[-1]
+        asked = high if eps is None else checked_eps(eps)
+        if not low <= asked <= high:
+            lie = f"only budget is {high:g}" if low == high else f"budgets lie in {low:g}..{high:g}"
             raise ContractError(
-                f"robustness({asked:g}): this contract's only budget is {budgets:g}; let it "
-                "vary with eps=epsilons(...)"
-            )
-        if isinstance(budgets, Epsilons) and not budgets.low <= asked <= budgets.high:
-            raise ContractError(
-                f"robustness({asked:g}): this contract's budgets lie in {budgets}; widen "
+                f"robustness({asked:g}): this contract's {lie}; let it vary over more with "
                 "eps=epsilons(...)"
             )
         return self._evaluation(asked, full=True)
@@ -93,72 +114,104 @@ class Robustness:
         """
         return judge_again(self._subject, saved, self._costs.device)
 
-    def _checked(self) -> Judged:
+    @cached_property
+    def _points(self) -> tuple[float, ...]:
+        """The budgets in question, rising: also those at which a floor changes."""
+        budgets, floors = self._contract.eps, self._contract.floors
+        if isinstance(budgets, Epsilons):
+            edges = (edge for edge in floors.edges if budgets.low < edge < budgets.high)
+            return tuple(sorted({*budgets.points(), *edges}))
+        if isinstance(budgets, Drawn):
+            points = drawn_budgets(budgets.strategy, self._draws)
+            floors.check_curves(points)
+            return points
+        return (budgets,)
+
+    @property
+    def _draws(self) -> Draws:
         budgets = self._contract.eps
-        if not isinstance(budgets, Epsilons):
-            return self._judged(budgets)
-        boundary = find_boundary(budgets, self._withstands, self._draw_seed())
+        drawn_by = forced_seed() if self._drawn_by is None else self._drawn_by
+        told = f"{self._costs.seed}/{drawn_by}/{self._test}"
+        seed = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())
+        return Draws(seed, budgets.max_examples if isinstance(budgets, Epsilons) else None)
+
+    def _checked(self) -> Judged:
+        if isinstance(self._contract.eps, float):
+            self._evaluation(self._contract.eps, full=self._settings.full)
+            return self._judged(self._contract.eps)
+        nested = self._contract.floors.min_gain is None
+        boundary = find_boundary(self._points, self, nested=nested, draws=self._draws)
         if boundary.failing is not None:
             return replace(self._judged(boundary.failing), boundary=boundary)
         # A proof beats a doubt: only where nothing fails, void evidence at any budget counts.
-        doubtful = [eps for eps in self._measured if not self._passes(eps)]
-        return replace(self._judged(max(doubtful, default=budgets.high)), boundary=boundary)
+        doubtful = [eps for eps in self._evaluations if self._verdict(eps) != "passed"]
+        return replace(self._judged(max(doubtful, default=self._points[-1])), boundary=boundary)
 
-    def _withstands(self, eps: float) -> bool:
-        return self._judged(eps).verdict.outcome not in ("failed", "undecided")
+    @property
+    def measured(self) -> int:
+        """How many budgets were attacked with so far."""
+        return len(self._evaluations)
 
-    def _passes(self, eps: float) -> bool:
-        return self._judged(eps).verdict.outcome == "passed"
+    def known(self, eps: float) -> bool | None:
+        """Whether the contract holds at a budget; None where only an attack could tell."""
+        evaluation = self._campaign.known(eps)
+        if evaluation is None:
+            return None
+        outcome = judge(self._contract.floors, evaluation).outcome
+        return None if outcome == "undecided" else outcome != "failed"
+
+    def holds(self, eps: float) -> bool:
+        """The same, with an attack where it takes one."""
+        if self.known(eps) is None:
+            self._evaluation(eps, full=self._settings.full)
+        return self.known(eps) is not False
+
+    def fresh(self, eps: float) -> bool:
+        """The same after an attack on everybody, whatever is known."""
+        self._evaluations[eps] = self._measure(eps, self._settings.full, fresh=True)
+        return self.known(eps) is not False
 
     def _judged(self, eps: float) -> Judged:
-        evaluation = self._evaluation(eps, full=self._settings.full)
+        evaluation = self._brought_up_to_date(eps)
         return Judged(evaluation, judge(self._contract.floors, evaluation))
 
-    def _evaluation(self, eps: float, full: bool) -> Evaluation:
-        known = self._measured.get(eps)
-        if known is None or (full and not known.complete):
-            self._measured[eps] = self._measure(eps, full)
-        return self._measured[eps]
+    def _verdict(self, eps: float) -> str:
+        return self._judged(eps).verdict.outcome
 
-    def _measure(self, eps: float, full: bool) -> Evaluation:
-        contract, floors = self._contract, self._contract.floors
-        measurement = Measurement(
-            contract.attack,
-            eps,
-            contract.threat_under(self._settings.threat, self._subject.filter is not None),
-            contract.target,
-            self._costs.seed or 0,
-            contract.waivers,
-            contract.strength,
-            contract.queries,
-            compared=floors.min_gain is not None,
-        )
-        kept = Counterexamples("unfiltered" if self._subject.filter is None else "filtered")
-        evaluation = measure(
-            self._subject,
-            measurement,
-            need=lambda e: Need.ATTACK if full and not e.complete else needed(judge(floors, e)),
-            remembered=self._remembered,
-            on_examples=kept if self._settings.examples else unseen,
-            device=self._costs.device,
-        )
-        self._worst[eps] = self._worst_of(evaluation, kept) if self._settings.examples else None
+    def _brought_up_to_date(self, eps: float) -> Evaluation:
+        """What was measured at a budget, with what other budgets have shown of it since."""
+        evaluation, known = self._evaluation(eps, full=False), self._campaign.known(eps)
+        outcomes = {name: arm.outcomes for name, arm in evaluation.arms.items()}
+        if known is None or outcomes == {name: arm.outcomes for name, arm in known.arms.items()}:
+            return evaluation
+        again = self._measure(eps, full=False)
+        self._evaluations[eps] = replace(again, evidence=evaluation.evidence)
+        return self._evaluations[eps]
+
+    def _evaluation(self, eps: float, full: bool) -> Evaluation:
+        known = self._evaluations.get(eps)
+        if known is None or (full and not known.complete):
+            self._evaluations[eps] = self._measure(eps, full)
+        return self._evaluations[eps]
+
+    def _measure(self, eps: float, full: bool, *, fresh: bool = False) -> Evaluation:
+        floors = self._contract.floors
+
+        def need(evaluation: Evaluation) -> Need:
+            if full and not evaluation.complete:
+                return Need.ATTACK
+            wanted = needed(judge(floors, evaluation))
+            # Once a budget fails no other one's pass needs a guard.
+            return Need.NOTHING if wanted is Need.EVIDENCE and self._broken else wanted
+
+        evaluation = self._campaign.measure(eps, need, fresh=fresh)
+        self._broken = self._broken or self.known(eps) is False
         notes = (
             *evaluation.notes,
-            *vacuous_notes(floors, self._subject.samples.labels),
-            *exempt_notes(floors, evaluation.pipeline),
+            *vacuous_notes(floors.at(eps), self._subject.samples.labels),
+            *exempt_notes(floors.at(eps), evaluation.pipeline),
         )
         return replace(evaluation, notes=notes)
-
-    def _worst_of(self, evaluation: Evaluation, kept: Counterexamples) -> Saved | None:
-        """A few of the examples, so that no measurement keeps all of its own in memory."""
-        verdict = judge(self._contract.floors, evaluation)
-        if verdict.outcome != "failed":
-            return None
-        device, test = self._costs.device, self._test
-        return worst_cases(
-            self._subject, self._contract, evaluation, verdict, kept, test=test, device=device
-        )
 
     def _stored(self, judged: Judged) -> Judged:
         """With the worst cases on disk; what an earlier run stored for this test is gone.
@@ -168,7 +221,7 @@ class Robustness:
         folder = self._settings.examples
         if folder is None:
             return judged
-        worst = self._worst[judged.evaluation.eps]
+        worst = self._worst_of(judged)
         try:
             if worst is not None:
                 return replace(judged, examples=save(folder, worst))
@@ -179,6 +232,15 @@ class Robustness:
             return replace(judged, evaluation=replace(judged.evaluation, notes=notes))
         return judged
 
-    def _draw_seed(self) -> int:
-        told = f"{self._costs.seed}/{self._test}"
-        return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())
+    def _worst_of(self, judged: Judged) -> Saved | None:
+        if judged.verdict.outcome != "failed":
+            return None
+        return worst_cases(
+            self._subject,
+            self._contract,
+            judged.evaluation,
+            judged.verdict,
+            self._kept,
+            test=self._test,
+            device=self._costs.device,
+        )

@@ -43,13 +43,16 @@ class Session:
         if settings.workers > 1:
             torch.set_num_threads(max(1, _cores() // settings.workers))
 
-    def guard(self, contract: Contract, parts: Parts, test: str) -> "Robustness":
+    def guard(
+        self, contract: Contract, parts: Parts, test: str, drawn_by: object = None
+    ) -> Robustness:
         """A contract bound to its subject.
 
         Args:
             contract: What the test demands, settled.
             parts: What the fixtures gave.
             test: The test's id, which seeds the draws of varying budgets.
+            drawn_by: What `@hypothesis.seed` on the test says.
 
         Raises:
             SubjectError: What can't be evaluated, with the reason.
@@ -80,7 +83,12 @@ class Session:
                 f"but the fixture {contract.filter} gives None"
             )
         return Robustness(
-            contract, subject, self.settings, test, self._remembered(contract, parts, subject)
+            contract,
+            subject,
+            self.settings,
+            test,
+            self._remembered(contract, parts, subject),
+            drawn_by,
         )
 
     def _remembered(self, contract: Contract, parts: Parts, subject: Subject) -> Remembered:

@@ -10,8 +10,9 @@ import pytest
 
 from pytest_aerobust.arguments import checked_count, checked_floor, checked_threat
 from pytest_aerobust.catalogue import Threat
-from pytest_aerobust.contract import Contract, Floors
+from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
+from pytest_aerobust.floors import Floors
 
 
 @dataclass(frozen=True)

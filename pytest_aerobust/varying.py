@@ -1,13 +1,21 @@
 """Budgets drawn by Hypothesis, and the smallest of them that breaks a contract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import hypothesis
-from hypothesis import HealthCheck, Phase, Verbosity, given
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
-from pytest_aerobust.budgets import Epsilons
+from pytest_aerobust.arguments import checked_eps
+from pytest_aerobust.errors import ContractError
+
+# Draws where neither the contract nor a profile of the user's states a number.
+_DRAWS = 10
+# Profiles that Hypothesis loads by itself; they speak of tests that cost next to nothing.
+_BUILT_IN = ("default", "ci")
 
 
 @dataclass(frozen=True)
@@ -15,84 +23,179 @@ class Boundary:
     """Where a contract breaks.
 
     Attributes:
-        failing: The smallest budget found to fail; None where all that were tried hold.
-        withstood: The largest budget below it that was tried and holds; None where none was.
-        tried: How many budgets were measured.
+        failing: The smallest budget found to fail; None where all hold.
+        withstood: The next smaller one, which holds; None where there is none.
+        drawn: The budgets that Hypothesis drew, in its order, each once.
+        measured: How many budgets were attacked with; what the others do follows from these.
     """
 
     failing: float | None
     withstood: float | None
-    tried: int
+    drawn: tuple[float, ...]
+    measured: int
+
+
+class Probe(Protocol):
+    """What is asked about budgets."""
+
+    @property
+    def measured(self) -> int:
+        """How many budgets were attacked with so far."""
+
+    def known(self, eps: float) -> bool | None:
+        """Whether the contract holds at a budget; None where only an attack could tell."""
+
+    def holds(self, eps: float) -> bool:
+        """The same, with an attack where it takes one."""
+
+    def fresh(self, eps: float) -> bool:
+        """The same after an attack on everybody, whatever is known."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How Hypothesis draws.
+
+    Attributes:
+        seed: Seed of the draws.
+        examples: How many; None asks a profile of the user's, or takes ten.
+    """
+
+    seed: int
+    examples: int | None = None
+
+
+def find_boundary(points: Sequence[float], probe: Probe, *, nested: bool, draws: Draws) -> Boundary:
+    """Look for the smallest budget that breaks a contract; the largest is always tried first.
+
+    Args:
+        points: The budgets in question, rising.
+        probe: Tells which of them hold.
+        nested: Whether what is withstood at a budget also settles smaller ones, so that every
+            point can be settled; else only what is drawn is asked about.
+        draws: How Hypothesis draws from the points.
+    """
+    probe.holds(points[-1])
+    if nested:
+        _settle(points, probe)
+    drawn = _draw(points, probe.known if nested else probe.holds, draws)
+    if not nested:
+        _close_in(points, probe)
+    failing = _confirmed(points, probe)
+    if failing is None:
+        return Boundary(None, points[-1], drawn, probe.measured)
+    withstood = points[failing - 1] if failing else None
+    return Boundary(points[failing], withstood, drawn, probe.measured)
+
+
+def _settle(points: Sequence[float], probe: Probe) -> None:
+    """Ask until it is known of every point below the smallest failure whether it holds.
+
+    While nothing fails the largest open point settles most; then the middle one does.
+    """
+    while True:
+        failing = _smallest_failing(points, probe)
+        below = points if failing is None else points[:failing]
+        open_points = [eps for eps in below if probe.known(eps) is None]
+        if not open_points:
+            return
+        probe.holds(open_points[-1] if failing is None else open_points[len(open_points) // 2])
+
+
+def _close_in(points: Sequence[float], probe: Probe) -> None:
+    """Halve the gap between the smallest failure and what is known to hold below it."""
+    failing = _smallest_failing(points, probe)
+    if failing is None:
+        return
+    passing = max((i for i in range(failing) if probe.known(points[i])), default=-1)
+    while failing - passing > 1:
+        middle = (failing + passing) // 2
+        if probe.holds(points[middle]):
+            passing = middle
+        else:
+            failing = middle
+
+
+def _confirmed(points: Sequence[float], probe: Probe) -> int | None:
+    """The smallest failure, once it and the point below it were attacked afresh."""
+    attacked: set[int] = set()
+    while (failing := _smallest_failing(points, probe)) is not None:
+        wanted = {failing, max(failing - 1, 0)} - attacked
+        if not wanted:
+            break
+        for index in sorted(wanted):
+            probe.fresh(points[index])
+        attacked |= wanted
+    return failing
+
+
+def _smallest_failing(points: Sequence[float], probe: Probe) -> int | None:
+    return next((i for i, eps in enumerate(points) if probe.known(eps) is False), None)
+
+
+def _draw(
+    points: Sequence[float], answer: Callable[[float], bool | None], draws: Draws
+) -> tuple[float, ...]:
+    """Let Hypothesis draw places among the points until one fails."""
+    drawn: dict[float, None] = {}
+
+    def holds(index: int) -> None:
+        drawn[points[index]] = None
+        if answer(points[index]) is False:
+            raise _FailsError
+
+    with suppress(_FailsError):  # the probe knows of the failure now
+        _run(holds, st.integers(0, len(points) - 1), draws)
+    return tuple(drawn)
+
+
+def drawn_budgets(strategy: Any, draws: Draws) -> tuple[float, ...]:
+    """Distinct budgets of a user's strategy, rising.
+
+    Raises:
+        ContractError: It yields something that is no budget.
+    """
+    found: set[float] = set()
+
+    def collect(value: Any) -> None:
+        try:
+            found.add(checked_eps(value))
+        except ContractError as error:
+            raise ContractError(f"eps={strategy!r} drew what is no budget: {error}") from None
+
+    _run(collect, strategy, draws)
+    return tuple(sorted(found))
+
+
+def forced_seed() -> object:
+    """What ``--hypothesis-seed`` says; None where it says nothing."""
+    return hypothesis.core.global_force_seed
 
 
 class _FailsError(Exception):
     """Tells Hypothesis that a drawn budget breaks the contract."""
 
 
-def find_boundary(budgets: Epsilons, holds: Callable[[float], bool], seed: int) -> Boundary:
-    """Try the largest budget, then those that Hypothesis draws; shrink to the smallest failure.
-
-    Args:
-        budgets: The range and its grid.
-        holds: Whether the contract holds at a budget; asked once for each.
-        seed: Seed of the draws.
-    """
-    points = budgets.points()
-    known: dict[int, bool] = {}
-
-    def point_holds(index: int) -> bool:
-        if index not in known:
-            known[index] = holds(points[index])
-        return known[index]
-
-    last = len(points) - 1
-    point_holds(last)
-    _draw(last, point_holds, budgets.max_examples, seed)
-    if all(known.values()):
-        return Boundary(None, points[last], len(known))
-    failing = _close_in(known, point_holds)
-    withstood = [index for index, held in known.items() if held and index < failing]
-    return Boundary(points[failing], points[max(withstood)] if withstood else None, len(known))
-
-
-def _draw(last: int, point_holds: Callable[[int], bool], examples: int, seed: int) -> None:
-    """Let Hypothesis draw places on the grid: integers shrink to the exact smallest failure."""
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=examples,
-        phases=(Phase.generate, Phase.shrink),
+def _run(body: Callable[[Any], None], strategy: Any, draws: Draws) -> None:
+    """A property of our own, which leaves one of the user's alone."""
+    name = hypothesis.settings.get_current_profile_name()
+    profile = hypothesis.settings.get_profile(name)
+    settings = hypothesis.settings(
+        profile,
+        max_examples=draws.examples or (_DRAWS if name in _BUILT_IN else profile.max_examples),
+        phases=(Phase.generate,),
         database=None,
         deadline=None,
         derandomize=False,
         print_blob=False,
         report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.integers(0, last))
-    def every_budget_holds(index: int) -> None:
-        if not point_holds(index):
-            raise _FailsError
 
-    try:
-        every_budget_holds()
-    except _FailsError:
-        return
+    @hypothesis.seed(draws.seed)
+    @settings
+    @given(strategy)
+    def drawn(value: Any) -> None:
+        body(value)
 
-
-def _close_in(known: dict[int, bool], point_holds: Callable[[int], bool]) -> int:
-    """The smallest failure, with the point below it tried.
-
-    Where the draws missed the failing range (only the largest budget fails, say), Hypothesis
-    has nothing to shrink: the gap down to the next known budget is halved instead.
-    """
-    failing = min(index for index, held in known.items() if not held)
-    passing = max((index for index, held in known.items() if held and index < failing), default=-1)
-    while failing - passing > 1:
-        middle = (failing + passing) // 2
-        if point_holds(middle):
-            passing = middle
-        else:
-            failing = middle
-    return failing
+    drawn()

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Literal
 
 from pytest_aerobust.checks import OF_ANSWERS
-from pytest_aerobust.contract import Floors
+from pytest_aerobust.floors import Floors
 from pytest_aerobust.results import AT_TARGET, Arm, Evaluation, Evidence, Interval
 
 # Pairs of classes spelled out in a failure before the rest is only counted.
@@ -77,7 +77,8 @@ def judge(floors: Floors, evaluation: Evaluation) -> Verdict:
     could still do, so the verdict of an early stop is that of the full run. A model that does not
     stand by its answers makes witnesses as worthless as survivors.
     """
-    checks = tuple(_check(name, floor, evaluation) for name, floor in floors)
+    demanded = floors.at(evaluation.eps).items()
+    checks = tuple(_check(name, floor, evaluation) for name, floor in demanded)
     void = tuple(f for f in evaluation.evidence if f.void and f.arm in _weighed(floors, evaluation))
     if any(finding.name in OF_ANSWERS for finding in void):
         return Verdict("inconclusive", checks, void)

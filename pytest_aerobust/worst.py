@@ -127,13 +127,17 @@ def _claims(judge: _Judge, evaluation: Evaluation, kept: Counterexamples) -> Ite
     inputs = judge.samples.inputs
     places = {number: row for row, number in enumerate(judge.samples.ids.tolist())}
     arm = "unfiltered" if evaluation.filtered is None else "filtered"
-    found = kept.of(arm)
+    found, held = kept.of(arm), False
     for start in range(0, len(found), _CHUNK):
         part = found[start : start + _CHUNK]
         rows = torch.tensor([places[each.sample] for each in part], device=inputs.device)
-        yield _Claims(rows, torch.stack([each.adversarial for each in part]).to(inputs))
+        claims = _Claims(rows, torch.stack([each.adversarial for each in part]).to(inputs))
+        # Some may have been found in the ball of a larger budget.
+        claims = claims.of(judge.ball.holds(inputs[rows], claims.adversarial))
+        held = held or len(claims) > 0
+        yield claims
     outcomes = evaluation.pipeline.outcomes
-    wrong = [] if found else [row for row, letter in enumerate(outcomes) if letter == WRONG]
+    wrong = [] if held else [row for row, letter in enumerate(outcomes) if letter == WRONG]
     for start in range(0, len(wrong), _CHUNK):
         rows = torch.tensor(wrong[start : start + _CHUNK], device=inputs.device)
         yield _Claims(rows, inputs[rows])

@@ -1,12 +1,12 @@
 """What guards a pass: findings about the run, and notes on settings that prove little."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from pytest_aerobust.catalogue import ORDERS
-from pytest_aerobust.contract import Floors
 from pytest_aerobust.errors import DataError, ModelError
 from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.results import Arm, Evidence
@@ -108,8 +108,8 @@ def setting_notes(attack: str, ball: Ball, sample: Tensor, travel: float | None)
     return tuple(notes)
 
 
-def vacuous_notes(floors: Floors, labels: Tensor) -> tuple[str, ...]:
-    """Floors that a classifier without any skill holds."""
+def vacuous_notes(floors: Mapping[str, Fraction], labels: Tensor) -> tuple[str, ...]:
+    """Floors, by name, that a classifier without any skill holds."""
     majority = Fraction(int(labels.bincount().max()), len(labels))
     unskilled = {
         "min_acc": majority,
@@ -124,23 +124,23 @@ def vacuous_notes(floors: Floors, labels: Tensor) -> tuple[str, ...]:
     }
     return tuple(
         f"{name}={float(floor):g} is vacuous: {reasons.get(name, 'nothing can break it')}"
-        for name, floor in floors
+        for name, floor in floors.items()
         if (floor <= unskilled[name] if name.startswith("min") else floor >= unskilled[name])
     )
 
 
-def exempt_notes(floors: Floors, arm: Arm) -> tuple[str, ...]:
+def exempt_notes(floors: Mapping[str, Fraction], arm: Arm) -> tuple[str, ...]:
     """Floors that hold whatever the attack does, since target= leaves enough samples alone."""
     share = Fraction(arm.exempt, arm.samples)
     held = {
-        "min_acc": floors.min_acc is not None and 0 < floors.min_acc <= share,
-        "max_drop": floors.max_drop is not None and 1 > floors.max_drop >= 1 - share,
+        "min_acc": 0 < floors.get("min_acc", Fraction(0)) <= share,
+        "max_drop": 1 > floors.get("max_drop", Fraction(1)) >= 1 - share,
     }
     return tuple(
         f"{name}={float(floor):g} is vacuous: {float(share):.2f} of the samples are right and not "
         "attacked, because target= sends their classes nowhere; state max_target_hits, or draw "
         "the data from the classes that are attacked"
-        for name, floor in floors
+        for name, floor in floors.items()
         if held.get(name)
     )
 

@@ -22,7 +22,7 @@ from pytest_aerobust.attacks import questions
 from pytest_aerobust.attacks.decision import HopSkipJump
 from pytest_aerobust.catalogue import PLAIN
 from pytest_aerobust.checks import CHECKS
-from pytest_aerobust.contract import Floors
+from pytest_aerobust.floors import Floors
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.estimators import BlackBox
 from pytest_aerobust.subjects.subject import build_subject

@@ -400,7 +400,8 @@ import json
 import torch
 from torch import nn
 from pytest_aerobust import evaluate, robust
-from pytest_aerobust.contract import Floors, cases
+from pytest_aerobust.contract import cases
+from pytest_aerobust.floors import Floors
 from pytest_aerobust.verdict import judge
 
 torch.set_num_threads(1)

@@ -10,8 +10,9 @@ from torch import nn
 
 from pytest_aerobust import evaluate
 from pytest_aerobust.choice import chosen
-from pytest_aerobust.contract import Floors, cases
+from pytest_aerobust.contract import cases
 from pytest_aerobust.evaluation import Measurement, Need, measure
+from pytest_aerobust.floors import Floors
 from pytest_aerobust.robustness import needed
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings

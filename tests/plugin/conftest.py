@@ -11,12 +11,13 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch import nn
 
 # Inner runs share this process, and pytester forgets each module that an inner run imported
 # first. What can't be imported twice, or slowly, is therefore imported and used once out here.
-from pytest_aerobust import epsilons, evaluate
-from pytest_aerobust.varying import find_boundary
+from pytest_aerobust import evaluate
+from pytest_aerobust.varying import Draws, drawn_budgets
 
 CONFTEST = '''
 import pytest
@@ -154,7 +155,7 @@ def _warm():
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[-1.0, 1.0], [1.0, 1.0]]))
     evaluate(model, (inputs - 0.5, labels), attack="bim", eps=0.1, bounds=(-1, 1))
-    find_boundary(epsilons(0.1, 0.2), lambda eps: eps < 0.15, seed=0)
+    drawn_budgets(st.floats(0, 1), Draws(seed=0))
 
 
 @pytest.fixture

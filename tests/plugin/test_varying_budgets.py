@@ -1,13 +1,12 @@
 """Budgets drawn by Hypothesis: the largest first, and the smallest that fails named exactly."""
 
 import json
-from random import Random
+from textwrap import dedent
 
 import hypothesis
 import pytest
 
 from pytest_aerobust import ContractError, epsilons
-from pytest_aerobust.varying import find_boundary
 
 # FGSM on this model moves every sample by the whole budget, so the model sees the budgets drawn.
 SEEING = """
@@ -51,46 +50,67 @@ HOLDING = """
 
 
 def _drawn(suite, *options):
-    suite.run(*options).assert_outcomes(passed=2)
-    return json.loads((suite.path / "drawn.json").read_text())
+    """The budgets that Hypothesis drew, by test, in their order."""
+    result = suite.run(*options)
+    result.assert_outcomes(passed=2)
+    return {
+        name.split("[")[0]: [float(eps) for eps in row["drawn"].split()]
+        for name, row in suite.measured(result).items()
+    }
 
 
-def test_the_largest_budget_comes_first(suite):
-    """Whatever is drawn, the largest budget of the range runs before all others."""
+def test_the_largest_budget_decides(suite):
+    """With a floor of one number the largest budget is attacked, and settles what is drawn."""
     suite.conftest(SEEING)
     suite.tests(HOLDING)
     for budgets in _drawn(suite).values():
-        assert budgets[0] == 0.04
         assert len(budgets) > 3
         assert all(0.001 <= eps <= 0.04 for eps in budgets)
+    seen = json.loads((suite.path / "drawn.json").read_text())
+    assert seen == {"test_one": [0.04], "test_two": [0.04]}
 
 
 def test_the_same_seed_draws_the_same_budgets(suite):
     """Two runs draw the same budgets, another seed draws others (BAD INPUTS 1.19)."""
-    suite.conftest(SEEING)
     suite.tests(HOLDING)
     first = _drawn(suite)
     assert _drawn(suite) == first
     assert _drawn(suite, "--aerobust-seed=1") != first
 
 
-def test_the_seed_of_hypothesis_changes_nothing(suite, monkeypatch):
-    """`--hypothesis-seed` is for the user's own tests: our draws follow --aerobust-seed alone."""
-    # The option sets this for the whole process, which the inner run shares: it is put back.
-    monkeypatch.setattr(hypothesis.core, "global_force_seed", None)
-    suite.conftest(SEEING)
+def test_neither_order_nor_selection_change_the_draws(suite):
+    """Each test draws its own budgets, whatever runs beside it."""
     suite.tests(HOLDING)
     first = _drawn(suite)
-    assert _drawn(suite, "--hypothesis-seed=7") == first
-    assert hypothesis.core.global_force_seed == 7
+    assert first["test_one"] != first["test_two"]
+    alone = suite.run("-k", "test_two")
+    (row,) = suite.measured(alone).values()
+    assert [float(eps) for eps in row["drawn"].split()] == first["test_two"]
+    suite.conftest("""
+        def pytest_collection_modifyitems(items):
+            items.reverse()
+    """)
+    assert _drawn(suite) == first
 
 
-def test_each_contract_draws_its_own_budgets(suite):
-    """Two tests with the same contract look at different budgets."""
-    suite.conftest(SEEING)
+def test_the_seed_of_hypothesis_draws_others(suite, monkeypatch):
+    """`--hypothesis-seed` and `@seed` change the draws, and the same seed repeats them."""
+    # The option sets this for the whole process, which the inner run shares: it is put back.
+    monkeypatch.setattr(hypothesis.core, "global_force_seed", None)
     suite.tests(HOLDING)
-    drawn = _drawn(suite)
-    assert set(drawn["test_one"]) != set(drawn["test_two"])
+    first = _drawn(suite)
+    forced = _drawn(suite, "--hypothesis-seed=7")
+    assert forced != first
+    assert _drawn(suite, "--hypothesis-seed=7") == forced
+    monkeypatch.setattr(hypothesis.core, "global_force_seed", None)
+    assert _drawn(suite) == first
+    suite.tests(
+        "from hypothesis import seed\n"
+        + dedent(HOLDING).replace("def test_one", "@seed(3)\ndef test_one")
+    )
+    seeded = _drawn(suite)
+    assert seeded["test_one"] != first["test_one"]
+    assert seeded["test_two"] == first["test_two"]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -206,72 +226,6 @@ def test_lists_may_hold_ranges(suite):
             pass
     """)
     suite.run().assert_outcomes(passed=1, xfailed=1)
-
-
-def test_the_border_is_found_exactly():
-    """Whatever border, grid and seed: the first budget beyond it fails, the last before holds."""
-    random = Random(5)
-    for _ in range(60):
-        border, step = random.uniform(0, 1.2), random.choice([1 / 255, 0.01, 0.03, 0.1, 0.25])
-        budgets = epsilons(random.choice([0.0, 0.02, 1 / 255, 0.5]), 1.0, step, max_examples=5)
-        points, asked = budgets.points(), []
-
-        def holds(eps, border=border, asked=asked):
-            asked.append(eps)
-            return eps <= border
-
-        found = find_boundary(budgets, holds, seed=random.getrandbits(64))
-        beyond = [eps for eps in points if eps > border]
-        before = [eps for eps in points if eps <= border]
-        assert found.failing == (beyond[0] if beyond else None)
-        assert found.withstood == (before[-1] if before else None)
-        assert asked[0] == points[-1]
-        assert len(asked) == len(set(asked)) == found.tried
-        assert set(asked) <= set(points)
-
-
-def test_a_failure_found_is_a_failure_seen():
-    """Where budgets fail without order, what is named did fail, and its neighbour holds."""
-    random, budgets = Random(6), epsilons(0, 20, step=1)
-    for seed in range(30):
-        failing = set(random.sample(range(21), random.randint(1, 10)))
-        asked = {}
-
-        def holds(eps, failing=failing, asked=asked):
-            asked[eps] = int(eps) not in failing
-            return asked[eps]
-
-        found = find_boundary(budgets, holds, seed)
-        if found.failing is None:
-            assert all(asked.values())
-            continue
-        assert asked[found.failing] is False
-        assert all(held for eps, held in asked.items() if eps < found.failing)
-        assert found.failing == 0 or asked[found.failing - 1]
-
-
-def test_the_draws_follow_the_seed_alone():
-    """The same seed asks the same budgets in the same order; another seed asks others."""
-
-    def asked(seed):
-        order = []
-
-        def holds(eps):
-            order.append(eps)
-            return True
-
-        find_boundary(epsilons(0, 1, max_examples=8), holds, seed)
-        return order
-
-    assert asked(3) == asked(3)
-    assert len({tuple(asked(seed)) for seed in range(5)}) == 5
-
-
-def test_the_number_of_draws_is_bounded():
-    """`max_examples` bounds the budgets measured: as many draws, and the largest."""
-    for examples in (1, 4, 12):
-        found = find_boundary(epsilons(0, 1, max_examples=examples), lambda eps: True, seed=5)
-        assert 1 <= found.tried <= examples + 1
 
 
 @pytest.mark.parametrize(

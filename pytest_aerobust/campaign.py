@@ -1,0 +1,98 @@
+"""One subject under one attack at several budgets: each measurement starts from all others."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
+from pytest_aerobust.checks import OF_ANSWERS
+from pytest_aerobust.evaluation import Carried, Measurement, Need, measure
+from pytest_aerobust.results import EXEMPT, WRONG, Arm, Evaluation
+from pytest_aerobust.subjects.subject import Subject
+from pytest_aerobust.weighing import Remembered
+
+
+def in_full(evaluation: Evaluation) -> Need:
+    """Whoever wants numbers wants all of them."""
+    return Need.ATTACK
+
+
+class Campaign:
+    """Measurements that differ in the budget alone.
+
+    Args:
+        subject: What is under test.
+        measurement: Attack and threat; its budget is the one that :meth:`measure` is given.
+        remembered: Findings about this subject; new ones are added.
+        on_examples: Is shown every verified example.
+        device: Where to run; None stays where the model is.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        measurement: Measurement,
+        *,
+        remembered: Remembered | None = None,
+        on_examples: OnExamples = unseen,
+        device: str | None = None,
+    ) -> None:
+        self._subject, self._measurement = subject, measurement
+        self._remembered, self._on_examples, self._device = remembered, on_examples, device
+        self._carried = Carried()
+        self._last: Evaluation | None = None
+
+    def measure(
+        self,
+        eps: float,
+        need: Callable[[Evaluation], Need] = in_full,
+        *,
+        fresh: bool = False,
+    ) -> Evaluation:
+        """Attack whoever is undecided at a budget.
+
+        Args:
+            eps: The budget.
+            need: Asked what is still needed.
+            fresh: Attack everybody, also whom other budgets settle.
+
+        Raises:
+            SubjectError, AttackError, ContractError: As :func:`measure`.
+        """
+        self._last = measure(
+            self._subject,
+            replace(self._measurement, eps=eps),
+            need=need,
+            on_examples=self._on_examples,
+            remembered=self._remembered,
+            carried=self._carried,
+            fresh=fresh,
+            device=self._device,
+        )
+        return self._last
+
+    def known(self, eps: float) -> Evaluation | None:
+        """What is known of a budget without an attack; None before anything was measured."""
+        if self._last is None:
+            return None
+        last, carried = self._last, self._carried
+        filtered = last.filtered
+        return replace(
+            last,
+            eps=eps,
+            unfiltered=_recalled(last.unfiltered, carried.unfiltered, eps),
+            filtered=None if filtered is None else _recalled(filtered, carried.filtered, eps),
+            evidence=tuple(found for found in last.evidence if found.name in OF_ANSWERS),
+            notes=(),
+        )
+
+
+def _recalled(arm: Arm, carried: CarriedArm, eps: float) -> Arm:
+    """An arm at another budget than it was measured at."""
+    if carried.ledger is None:
+        return arm
+    measured = np.frombuffer(arm.outcomes.encode("ascii"), np.uint8)
+    known = carried.ledger.outcomes(eps).numpy().astype(np.uint8)
+    settled = (measured == ord(WRONG)) | (measured == ord(EXEMPT))
+    return Arm(np.where(settled, measured, known).tobytes().decode("ascii"))
