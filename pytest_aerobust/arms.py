@@ -158,20 +158,32 @@ class RunningArm:
             self._carried.ledger = Ledger(len(self.samples), self.targets is not None)
         return self._carried.ledger
 
-    def recall(self) -> None:
-        """Take over what is known of this budget from others; call it once it is aimed."""
+    def recall(self, *, faced: bool = False) -> None:
+        """Take over what is known from other measurements; call it once it is aimed.
+
+        Args:
+            faced: Only of samples that have faced a search at this very budget.
+        """
         known = self._ledger.outcomes(self.ball.eps).to(self._outcomes)
         attacked = (self._outcomes != ord(WRONG)) & (self._outcomes != ord(EXEMPT))
+        own = self._ledger.faced(self.ball.eps).to(attacked.device)
+        if faced:
+            attacked &= own
         news = attacked & (known != self._outcomes)
         survived = news & (known == ord(SURVIVED))
         beaten = news & ~survived & (known != ord(PENDING))
-        self._withstood_before += int(survived.sum())
-        self._beaten_before += int(beaten.sum())
+        self._withstood_before += int((survived & ~own).sum())
+        self._beaten_before += int((beaten & ~own).sum())
         self._outcomes = torch.where(news, known, self._outcomes)
         self._answers = torch.where(beaten, self._ledger.answers.to(self._answers), self._answers)
         if self.targets is not None:
             hit = beaten & (known == ord(AT_TARGET))
             self._answers = torch.where(hit, self.targets, self._answers)
+
+    @property
+    def known_to_fall(self) -> Tensor:
+        """Who has an example in this ball, from whatever measurement, a mask ``(N,)``."""
+        return (self._ledger.beaten_from <= self.ball.eps).to(self._right.device)
 
     def open(self, rows: Tensor) -> Tensor:
         """Which of `rows` the attacker still wants, as a mask."""
@@ -265,6 +277,7 @@ class RunningArm:
             answers.cpu(),
             at_target.cpu(),
         )
+        self._ledger.saw_search(rows.cpu(), self.ball.eps)
 
     def answered(self, rows: Tensor) -> None:
         """Count one more answer to an attacker for each of `rows`."""
@@ -291,6 +304,7 @@ class RunningArm:
         self._outcomes[away], self._outcomes[got] = ord(SURVIVED), ord(BEATEN)
         over = torch.cat([away, got])
         self.closed[over] = True
+        self._ledger.saw_search(over.cpu(), self.ball.eps)
         self._ledger.saw_end(over.cpu(), self.ball.eps)
 
     def outcome(self) -> Arm:

@@ -121,7 +121,8 @@ def measure(
         remembered: Findings about this subject from earlier measurements; new ones are added.
         carried: What is known of its samples from other budgets: only who is undecided at this
             one is attacked. What is found here is added.
-        fresh: Attack everybody all the same, and join what is known to what is found.
+        fresh: Attack everybody who has not faced the attack at this very budget, and join what
+            is known to what is found.
         device: Where to run; None stays where the model is.
         chunk: Samples attacked at a time, rounded up to the attack's own blocks; None starts
             small and grows.
@@ -140,8 +141,7 @@ def measure(
         )
         about_the_model: Remembered = {} if remembered is None else remembered
         if run.ask(about_the_model):
-            if not fresh:
-                run.recall()
+            run.recall(faced=fresh)
             run.attack_all(chunk)
             run.weigh(about_the_model)
             run.recall()
@@ -197,10 +197,10 @@ class _Run:
             arm.aim(self._carried.table)
         return self._carried.table
 
-    def recall(self) -> None:
-        """Take over what is known from other budgets."""
+    def recall(self, *, faced: bool = False) -> None:
+        """Take over what is known from other measurements, or from those at this very budget."""
         for arm in self._arms:
-            arm.recall()
+            arm.recall(faced=faced)
 
     def _names(self) -> Sequence[Any]:
         """What the classes are called: by the model, or their places."""
@@ -241,6 +241,8 @@ class _Run:
         rows = torch.arange(len(samples), device=samples.labels.device)
         if block == 1:  # others need all of a block, settled or not
             rows = rows[torch.stack([arm.open(rows) for arm in self._arms]).any(dim=0)]
+            # Who is known to fall comes first: where that breaks a floor, it shows at once.
+            rows = rows[(~self._arms[-1].known_to_fall[rows]).int().argsort(stable=True)]
         found, wanted = [], size or FIRST_CHUNK
         while len(rows):
             rounded = -(-wanted // block) * block

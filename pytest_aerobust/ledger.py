@@ -34,6 +34,7 @@ class Ledger:
         self.won_from = self.beaten_from.clone()
         self.searched_to = torch.full((samples,), -1.0, dtype=torch.float64)
         self.answers = torch.full((samples,), -1)
+        self._faced: dict[float, Tensor] = {}
 
     def saw_examples(
         self, rows: Tensor, distances: Tensor, answers: Tensor, at_target: Tensor
@@ -51,6 +52,14 @@ class Ledger:
         self.beaten_from[rows[nearer]] = distances[nearer]
         wins = at_target if self._targeted else torch.ones_like(at_target)
         self.won_from[rows[wins]] = torch.minimum(self.won_from[rows[wins]], distances[wins])
+
+    def saw_search(self, rows: Tensor, eps: float) -> None:
+        """A search in the ball of a budget was over for `rows`, whatever it found."""
+        self.faced(eps)[rows] = True
+
+    def faced(self, eps: float) -> Tensor:
+        """Who has faced a search at this very budget, a mask ``(N,)``."""
+        return self._faced.setdefault(eps, torch.zeros(len(self.answers), dtype=torch.bool))
 
     def saw_end(self, rows: Tensor, eps: float) -> None:
         """The whole search for `rows` in the ball of a budget is over, and has not won."""

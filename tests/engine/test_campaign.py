@@ -1,0 +1,203 @@
+"""Knowledge carried between budgets: what it saves, and that it changes no outcome."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from pytest_aerobust import epsilons, evaluate
+from pytest_aerobust.campaign import Campaign
+from pytest_aerobust.checks import CHECKS, checked_waivers
+from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract import cases
+from pytest_aerobust.evaluation import Measurement
+from pytest_aerobust.ledger import Ledger
+from pytest_aerobust.session import Parts, Session
+from pytest_aerobust.settings import Settings
+from pytest_aerobust.subjects.subject import build_subject
+from pytest_aerobust.targets import checked_target
+
+ALONE = checked_waivers(dict.fromkeys(CHECKS, "the search itself is looked at"))
+BUDGETS = (0.01, 0.02, 0.04, 0.06, 0.1)
+
+
+def campaign(model, data, attack="bim", *, filter=None, threat="white-box", target=None, off=ALONE):
+    measurement = Measurement(
+        chosen(attack, None, None, None), 0.0, threat, checked_target(target), waivers=off
+    )
+    return Campaign(build_subject(model, data, filter), measurement, remembered={})
+
+
+class Counting(nn.Module):
+    """Counts the samples that it is asked about with gradients."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.asked = model, 0
+
+    def forward(self, x):
+        self.asked += len(x) if x.requires_grad else 0
+        return self.model(x)
+
+
+@pytest.mark.parametrize("threat", ["white-box", "gray-box"])
+@pytest.mark.parametrize("attack", ["fgsm", "bim", "pgd"])
+def test_outcomes_are_those_of_a_measurement_alone(attack, threat, linear_problem):
+    """Where balls decide who falls, carrying changes no outcome, whatever the order."""
+    model, x, y = linear_problem
+    for order in (BUDGETS, BUDGETS[::-1], (0.04, 0.1, 0.01, 0.06, 0.02)):
+        carried = campaign(model, (x, y), attack, filter=nn.Identity(), threat=threat)
+        for eps in order:
+            carried.measure(eps)
+        for eps in BUDGETS:
+            alone = campaign(model, (x, y), attack, filter=nn.Identity(), threat=threat)
+            expected = alone.measure(eps)
+            for name, arm in carried.known(eps).arms.items():
+                assert arm.outcomes == expected.arms[name].outcomes, (name, eps, order)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.permutations(BUDGETS), st.sampled_from(["fgsm", "pgd", "mi-fgsm"]), st.booleans())
+def test_a_curve_never_rises(digits, digits_model, order, attack, fresh):
+    """In whatever order budgets are attacked, a larger one leaves no more survivors."""
+    found = campaign(digits_model, tuple(part[:120] for part in digits), attack)
+    for eps in order:
+        found.measure(eps, fresh=fresh)
+    survivors = [found.known(eps).unfiltered.survivors for eps in BUDGETS]
+    assert survivors == sorted(survivors, reverse=True)
+    for eps in order:
+        assert found.measure(eps).unfiltered.survivors == found.known(eps).unfiltered.survivors
+
+
+def test_only_the_undecided_are_attacked(digits, digits_model):
+    """What is withstood at a larger budget, or beaten inside a smaller one, costs nothing."""
+    model = Counting(digits_model)
+    found = campaign(model, tuple(part[:200] for part in digits))
+    large = found.measure(0.1).unfiltered
+    after_large = model.asked
+    again = found.measure(0.1).unfiltered
+    assert again.outcomes == large.outcomes
+    assert model.asked == after_large
+    small = found.measure(0.03)
+    # Ten steps at most for each of those who fell at 0.1 and may stand at 0.03.
+    assert 0 < model.asked - after_large <= 10 * large.beaten
+    (note,) = [note for note in small.notes if "withstood a larger budget than 0.03" in note]
+    assert note.startswith(f"{large.survivors} of 200 samples count as withstood")
+
+
+def test_a_fresh_measurement_attacks_everybody_once(digits, digits_model):
+    """It leans on no other budget; who has faced this very budget faces it no more."""
+    model = Counting(digits_model)
+    data = tuple(part[:200] for part in digits)
+    found = campaign(model, data)
+    found.measure(0.1)
+    found.measure(0.03)
+    before = model.asked
+    fresh = found.measure(0.03, fresh=True)
+    spent = model.asked - before
+    assert not any("count as withstood" in note for note in fresh.notes)
+    alone = campaign(model, data).measure(0.03)
+    assert fresh.unfiltered.survivors <= alone.unfiltered.survivors
+    assert spent >= 10 * 0.5 * found.known(0.1).unfiltered.survivors
+    before = model.asked
+    found.measure(0.03, fresh=True)
+    assert model.asked == before
+
+
+def test_what_is_beaten_nearer_is_beaten_farther():
+    """A witness found in a small ball counts in every larger one, also one that was withstood."""
+    ledger = Ledger(3, targeted=False)
+    rows = torch.tensor([0, 1])
+    ledger.saw_end(rows, 0.3)
+    ledger.saw_examples(
+        rows[:1], torch.tensor([0.1], dtype=torch.float64), rows[:1], torch.tensor([False])
+    )
+    assert bytes(ledger.outcomes(0.3).tolist()).decode() == "bs?"
+    assert bytes(ledger.outcomes(0.05).tolist()).decode() == "ss?"
+    assert bytes(ledger.outcomes(0.4).tolist()).decode() == "b??"
+
+
+def test_targets_are_hunted_until_a_search_ends():
+    """Beaten short of the target stays open at budgets that no search has ended at."""
+    ledger = Ledger(3, targeted=True)
+    rows, far = torch.tensor([0, 1]), torch.tensor([0.1, 0.1], dtype=torch.float64)
+    ledger.saw_examples(rows, far, torch.tensor([5, 6]), torch.tensor([False, True]))
+    assert bytes(ledger.outcomes(0.2).tolist()).decode() == "ht?"
+    ledger.saw_end(rows[:1], 0.2)
+    assert bytes(ledger.outcomes(0.2).tolist()).decode() == "bt?"
+    assert bytes(ledger.outcomes(0.05).tolist()).decode() == "s??"
+    assert bytes(ledger.outcomes(0.3).tolist()).decode() == "ht?"
+
+
+def test_target_hits_are_carried(digits, digits_model):
+    """Hits, beaten samples and answers at a smaller budget are those of a measurement alone."""
+    data = tuple(part[:150] for part in digits)
+    found = campaign(digits_model, data, target=3)
+    found.measure(0.1)
+    carried, alone = found.measure(0.04), campaign(digits_model, data, target=3).measure(0.04)
+    assert carried.targets == alone.targets
+    hits = carried.unfiltered.outcomes.count("t")
+    assert hits >= alone.unfiltered.outcomes.count("t") > 0
+    answered = {cell[:2]: cell[2] for cell in carried.unfiltered.confusion}
+    assert sum(n for (actual, said), n in answered.items() if said == 3 != actual) >= hits
+
+
+def guarded(model, data, eps, **floors):
+    (case,) = cases(attack="fgsm", eps=eps, **floors)
+    parts = Parts(model, data, None, (0, 1), None)
+    return Session(Settings()).guard(case.contract, parts, "test_it.py::test_it").check()
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_the_smallest_failing_budget_of_a_linear_model(seed):
+    """It is the grid point above the budget that is known in closed form, and a fresh run there
+    gives the reported number or a weaker one.
+    """
+    rng = np.random.default_rng(seed)
+    weight = torch.tensor(rng.normal(size=8), dtype=torch.float32)
+    x = torch.tensor(rng.uniform(0.4, 0.6, (40, 8)), dtype=torch.float32)
+    model = nn.Linear(8, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.stack([-weight, weight]))
+        model.bias.copy_(torch.tensor([1.0, -1.0]) * (x.mean(dim=0) @ weight))
+    with torch.no_grad():
+        logits = model(x).double()
+    y = logits.argmax(dim=1)
+    flips = ((logits[:, 1] - logits[:, 0]).abs() / (2 * weight.double().abs().sum())).sort().values
+    floor = Fraction(int(rng.integers(12, 38)), 40)
+    # Below the floor once one more falls than it allows.
+    known = flips[40 - floor.numerator * 40 // floor.denominator].item()
+    step = [0.0007, 1 / 255, 0.002][seed % 3]
+    points = epsilons(0.0, 0.3, step).points()
+    judged = guarded(model, (x, y), epsilons(0.0, 0.3, step), min_acc=float(floor))
+    above = next(eps for eps in points if eps > known)
+    assert judged.verdict.outcome == "failed"
+    assert judged.boundary.failing == above
+    assert judged.evaluation.eps == above
+    fresh = evaluate(model, (x, y), attack="fgsm", eps=above).unfiltered
+    assert fresh.accuracy >= float(judged.evaluation.unfiltered.accuracy_interval.low)
+    assert fresh.accuracy < float(floor)
+
+
+def test_every_step_of_a_curve_is_settled(linear_problem):
+    """A floor that is broken at one step alone is found there, whatever is drawn."""
+    model, x, y = linear_problem
+    budgets = epsilons(0.0, 0.05, step=0.001, max_examples=1)
+    holds = {0.01: 0.2, 0.03: 0.1, 0.05: 0.0}
+    accuracy = evaluate(model, (x, y), attack="fgsm", eps=0.01).unfiltered.accuracy
+    assert guarded(model, (x, y), budgets, min_acc=holds).verdict.outcome == "passed"
+    broken = guarded(model, (x, y), budgets, min_acc={**holds, 0.01: accuracy + 0.01})
+    assert broken.verdict.outcome == "failed"
+    assert broken.boundary.failing <= 0.01
+
+    def formula(eps):
+        return accuracy + 0.01 if 0.004 < eps <= 0.01 else 0.0 if eps > 0.01 else 1.0
+
+    found = guarded(model, (x, y), budgets, min_acc=formula)
+    alone = {eps: evaluate(model, (x, y), attack="fgsm", eps=eps) for eps in budgets.points()}
+    breaking = [eps for eps, each in alone.items() if each.unfiltered.accuracy < formula(eps)]
+    assert found.boundary.failing == min(breaking)
