@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.evidence.sanity import check_classes, clean_evidence, target_evidence
 from pytest_aerobust.evidence.tallies import (
@@ -36,6 +37,8 @@ from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.targets import Mistakes, Table
 
+# Of the line from an original to its example: to a thousandth.
+_HALVINGS = 10
 # Clean samples that a side is shown where its clean pass is known.
 _SEEN = 16
 
@@ -278,6 +281,27 @@ class RunningArm:
             at_target.cpu(),
         )
         self._ledger.saw_search(rows.cpu(), self.ball.eps)
+
+    def pull_back(self, rows: Tensor, examples: Tensor) -> None:
+        """Enter how near to its original each example of a minimising attack can be drawn.
+
+        Such an attack looks for the nearest example whatever the budget: one search settles all
+        smaller budgets, too.
+
+        Args:
+            rows: Their samples, each beaten in this run.
+            examples: What it found ``(n, ...)``.
+        """
+        originals = self.samples.inputs[rows]
+        near, far = torch.zeros(len(rows)).to(originals), torch.ones(len(rows)).to(originals)
+        for _ in range(_HALVINGS):
+            middle = (near + far) / 2
+            points = torch.lerp(originals, examples, aligned(middle, originals))
+            found = self.found(rows, points)
+            held = found.adversarial
+            near, far = torch.where(held, near, middle), torch.where(held, middle, far)
+            self._enter(rows[held], points[held], found.answers[held], found.at_target[held])
+        self._ledger.saw_minimum(rows.cpu())
 
     def answered(self, rows: Tensor) -> None:
         """Count one more answer to an attacker for each of `rows`."""

@@ -1,16 +1,28 @@
 """One subject under one attack at several budgets: each measurement starts from all others."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
 from pytest_aerobust.checks import OF_ANSWERS
+from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Carried, Measurement, Need, measure
-from pytest_aerobust.results import EXEMPT, WRONG, Arm, Evaluation
+from pytest_aerobust.results import EXEMPT, WRONG, Arm, ArmCurve, Curve, Evaluation
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.weighing import Remembered
+
+# Steps of a curve whose budgets nobody names.
+_STEPS = 10
+
+
+def _complete(evaluation: Evaluation) -> Need:
+    """Numbers without a verdict need no guard."""
+    return Need.NOTHING if evaluation.complete else Need.ATTACK
 
 
 def in_full(evaluation: Evaluation) -> Need:
@@ -60,7 +72,7 @@ class Campaign:
         Raises:
             SubjectError, AttackError, ContractError: As :func:`measure`.
         """
-        self._last = measure(
+        found = measure(
             self._subject,
             replace(self._measurement, eps=eps),
             need=need,
@@ -70,7 +82,23 @@ class Campaign:
             fresh=fresh,
             device=self._device,
         )
+        self._last = replace(found, follow=partial(self._curve, eps))
         return self._last
+
+    def _curve(self, largest: float, budgets: Sequence[float] | None) -> Curve:
+        """From the largest budget down: who stands there is not attacked again."""
+        steps = [largest * (step + 1) / _STEPS for step in range(_STEPS)]
+        wanted = steps if budgets is None else map(checked_eps, budgets)
+        points = sorted(set(wanted))
+        if not points:
+            raise ContractError("curve(budgets=[]): expected at least one budget")
+        for eps in reversed(points):
+            self.measure(eps, _complete)
+        found = tuple(self.measure(eps, _complete) for eps in points)
+        arms = {
+            name: _arm_curve(name, found, getattr(self._carried, name)) for name in found[-1].arms
+        }
+        return Curve(found, arms["unfiltered"], arms.get("filtered"))
 
     def known(self, eps: float) -> Evaluation | None:
         """What is known of a budget without an attack; None before anything was measured."""
@@ -86,6 +114,20 @@ class Campaign:
             evidence=tuple(found for found in last.evidence if found.name in OF_ANSWERS),
             notes=(),
         )
+
+
+def _arm_curve(name: str, found: Sequence[Evaluation], carried: CarriedArm) -> ArmCurve:
+    arms = [evaluation.arms[name] for evaluation in found]
+    outcomes = arms[-1].outcomes
+    known = [math.inf] * len(outcomes) if carried.ledger is None else carried.ledger.nearest
+    return ArmCurve(
+        eps=tuple(evaluation.eps for evaluation in found),
+        accuracy=tuple(arm.accuracy for arm in arms),
+        clean_accuracy=arms[-1].clean_accuracy,
+        nearest=tuple(
+            0.0 if letter == WRONG else eps for letter, eps in zip(outcomes, known, strict=True)
+        ),
+    )
 
 
 def _recalled(arm: Arm, carried: CarriedArm, eps: float) -> Arm:

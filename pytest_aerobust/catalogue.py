@@ -59,6 +59,11 @@ class AttackSpec:
         return tuple(self.classes)
 
     @property
+    def minimises_by_gradients(self) -> bool:
+        """Whether one search tells of every smaller budget: it stops at none of them."""
+        return self.minimises and self.access == "gradient"
+
+    @property
     def default_norm(self) -> Norm:
         return self.norms[0]
 

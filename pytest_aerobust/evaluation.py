@@ -377,6 +377,8 @@ class _Run:
             self._certain,
         )
         self._run_search(arm.side, arm, rows, watch)
+        if self._measurement.attack.spec.minimises_by_gradients and watch.beaten.any():
+            arm.pull_back(watch.rows[watch.beaten], watch.examples[watch.beaten])
         return watch
 
     def _adaptive(self, filtered: RunningArm, rows: Tensor) -> None:

@@ -53,6 +53,12 @@ class Ledger:
         wins = at_target if self._targeted else torch.ones_like(at_target)
         self.won_from[rows[wins]] = torch.minimum(self.won_from[rows[wins]], distances[wins])
 
+    @property
+    def nearest(self) -> list[float]:
+        """The smallest budget known to beat each sample; infinite where none is."""
+        found: list[float] = self.beaten_from.tolist()
+        return found
+
     def saw_search(self, rows: Tensor, eps: float) -> None:
         """A search in the ball of a budget was over for `rows`, whatever it found."""
         self.faced(eps)[rows] = True
@@ -64,6 +70,11 @@ class Ledger:
     def saw_end(self, rows: Tensor, eps: float) -> None:
         """The whole search for `rows` in the ball of a budget is over, and has not won."""
         self.searched_to[rows] = self.searched_to[rows].clamp_min(eps)
+
+    def saw_minimum(self, rows: Tensor) -> None:
+        """No search that looks for the nearest example finds one of `rows` in a smaller ball."""
+        below = torch.nextafter(self.won_from[rows], torch.zeros(1, dtype=torch.float64))
+        self.searched_to[rows] = self.searched_to[rows].maximum(below)
 
     def outcomes(self, eps: float) -> Tensor:
         """The letter of :class:`Arm` for each sample that is attacked at a budget ``(N,)``."""

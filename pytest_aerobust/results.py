@@ -1,11 +1,13 @@
 """What an evaluation measured: frozen, free of arrays, and a plain dict on request."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
+from math import ceil
 from typing import Any, Literal, NamedTuple
 
-from pytest_aerobust.errors import UndecidedError
+from pytest_aerobust.errors import ContractError, UndecidedError
 
 WRONG = "-"  # misclassified before any attack
 PENDING = "?"  # not attacked yet
@@ -224,6 +226,8 @@ class Evaluation:
         classes: Name of each class from 0: the model's own, or its number.
         queries: What a black-box attacker asked; None under every other threat.
         seconds: Wall-clock time of the measurement.
+        follow: Measures other budgets; None where the evaluation came from a file or another
+            process.
     """
 
     attack: str
@@ -242,6 +246,26 @@ class Evaluation:
     classes: tuple[str, ...] = ()
     queries: Queries | None = None
     seconds: float = field(default=0.0, compare=False)
+    follow: "Callable[[Sequence[float] | None], Curve] | None" = field(
+        default=None, compare=False, repr=False
+    )
+
+    def curve(self, budgets: Sequence[float] | None = None) -> "Curve":
+        """Accuracy over the budgets, attacked in full wherever other budgets do not settle it.
+
+        Args:
+            budgets: Numbers of at least 0 in the units of the data; by default ten equal steps
+                up to this evaluation's own.
+
+        Raises:
+            ContractError: A budget that is none, or nothing that could be attacked again.
+        """
+        if self.follow is None:
+            raise ContractError(
+                "this evaluation was read from a file or came from another process, which leaves "
+                "nothing to attack: ask what robustness() or evaluate() returned"
+            )
+        return self.follow(budgets)
 
     @property
     def pipeline(self) -> Arm:
@@ -260,7 +284,9 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts and scalars, for JSON and for other processes."""
-        return asdict(self) | {
+        plain = asdict(replace(self, follow=None))
+        del plain["follow"]
+        return plain | {
             "arguments": dict(self.arguments),
             "unfiltered": self.unfiltered.to_dict(),
             "filtered": None if self.filtered is None else self.filtered.to_dict(),
@@ -284,3 +310,64 @@ class Evaluation:
             "queries": None if queries is None else Queries(**queries),
         }
         return cls(**{**plain, **built})
+
+
+@dataclass(frozen=True)
+class ArmCurve:
+    """One arm's robust accuracy over the budgets.
+
+    Attributes:
+        eps: The budgets, rising.
+        accuracy: Robust accuracy at each; it never rises.
+        clean_accuracy: The same at budget 0.
+        nearest: Of each sample the smallest budget known to beat it: 0 for one that is wrong
+            before any attack, infinite for one that withstood them all.
+    """
+
+    eps: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    clean_accuracy: float
+    nearest: tuple[float, ...]
+
+    def quantile(self, share: float) -> float:
+        """The smallest budget known to beat a share of all samples; infinite where none does.
+
+        Args:
+            share: In [0, 1].
+
+        Raises:
+            ContractError: It is no such share.
+        """
+        if not 0 <= share <= 1:
+            raise ContractError(f"quantile({share!r}): expected a share of the samples, in [0, 1]")
+        return sorted(self.nearest)[max(ceil(share * len(self.nearest)) - 1, 0)]
+
+    @property
+    def median(self) -> float:
+        """The smallest budget known to beat half of the samples."""
+        return self.quantile(0.5)
+
+    @property
+    def area(self) -> float:
+        """Area under the curve from 0 to the largest budget, as a share of that range: its mean."""
+        eps, accuracy = (0.0, *self.eps), (self.clean_accuracy, *self.accuracy)
+        if not eps[-1]:
+            return self.clean_accuracy
+        heights = ((left + right) / 2 for left, right in pairwise(accuracy))
+        widths = (right - left for left, right in pairwise(eps))
+        return sum(h * w for h, w in zip(heights, widths, strict=True)) / eps[-1]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What :meth:`Evaluation.curve` measures.
+
+    Attributes:
+        evaluations: One for each budget, rising; ``figures.accuracy_curves`` draws them.
+        unfiltered: The bare model.
+        filtered: The pipeline; None where there is no filter.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+    unfiltered: ArmCurve
+    filtered: ArmCurve | None

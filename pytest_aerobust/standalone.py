@@ -14,11 +14,12 @@ from pytest_aerobust.arguments import (
     checked_threat,
 )
 from pytest_aerobust.arms import OnExamples, unseen
+from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.catalogue import Norm, Threat
 from pytest_aerobust.checks import Strength, checked_strength, checked_waivers
 from pytest_aerobust.choice import chosen
 from pytest_aerobust.contract import Contract
-from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.evaluation import Measurement
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.data import read_samples
 from pytest_aerobust.subjects.subject import build_subject
@@ -87,7 +88,7 @@ def evaluate(
         on_examples: Is shown every verified adversarial example; see :class:`Counterexamples`.
 
     Returns:
-        The evaluation of all samples.
+        The evaluation of all samples; its method ``curve`` measures other budgets.
 
     Raises:
         ContractError: An argument that can't be meant.
@@ -123,18 +124,15 @@ def evaluate(
         samples=checked_count("samples", samples, least=1),
         seed=drawn,
     )
-    return measure(
-        subject,
-        Measurement(
-            choice,
-            float(eps),
-            settled,
-            wanted,
-            drawn,
-            checked_waivers(waive),
-            checked_strength(strength),
-            granted,
-        ),
-        on_examples=on_examples or unseen,
-        device=device,
+    measurement = Measurement(
+        choice,
+        float(eps),
+        settled,
+        wanted,
+        drawn,
+        checked_waivers(waive),
+        checked_strength(strength),
+        granted,
     )
+    campaign = Campaign(subject, measurement, on_examples=on_examples or unseen, device=device)
+    return campaign.measure(float(eps))

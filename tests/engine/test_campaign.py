@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pytest_aerobust import epsilons, evaluate
+from pytest_aerobust import ContractError, epsilons, evaluate
 from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.checks import CHECKS, checked_waivers
 from pytest_aerobust.choice import chosen
@@ -201,3 +201,72 @@ def test_every_step_of_a_curve_is_settled(linear_problem):
     alone = {eps: evaluate(model, (x, y), attack="fgsm", eps=eps) for eps in budgets.points()}
     breaking = [eps for eps, each in alone.items() if each.unfiltered.accuracy < formula(eps)]
     assert found.boundary.failing == min(breaking)
+
+
+def test_a_curve_of_a_linear_model(linear_problem):
+    """Accuracies, quantiles and the area follow the closed form, and the nearest budgets too."""
+    model, x, y = linear_problem
+    evaluation = evaluate(model, (x, y), attack="fgsm", eps=0.05)
+    points = [0.005 * step for step in range(1, 11)]
+    curve = evaluation.curve(points)
+    flips = model.margins(x) / model.weight.double().abs().sum()
+    assert curve.filtered is None
+    assert [each.eps for each in curve.evaluations] == pytest.approx(points)
+    for eps, accuracy in zip(curve.unfiltered.eps, curve.unfiltered.accuracy, strict=True):
+        assert accuracy == (flips > eps).double().mean().item()
+    nearest = torch.tensor(curve.unfiltered.nearest, dtype=torch.float64)
+    assert (nearest >= flips - 1e-6).all()
+    assert ((nearest - flips)[nearest < torch.inf] <= 0.005 + 1e-6).all()
+    assert torch.equal(nearest.isinf(), flips > 0.05)
+    assert curve.unfiltered.quantile(0.5) == curve.unfiltered.median
+    assert abs(curve.unfiltered.median - flips.median().item()) <= 0.005
+    heights = [1.0, *curve.unfiltered.accuracy]
+    assert curve.unfiltered.area == pytest.approx(np.trapezoid(heights, [0, *points]) / 0.05)
+    assert curve.unfiltered.quantile(1.0) == float("inf")
+    assert evaluation.curve().unfiltered.eps == pytest.approx(points)
+
+
+def test_a_minimising_attack_is_run_once(linear_problem):
+    """DeepFool's distances give the whole curve: smaller budgets ask for no further gradient."""
+    model, x, y = linear_problem
+    counting = Counting(model)
+    evaluation = evaluate(
+        counting, (x, y), attack="deepfool", norm="l2", eps=0.3, waive=dict(ALONE)
+    )
+    before = counting.asked
+    curve = evaluation.curve([0.02 * step for step in range(1, 16)])
+    assert counting.asked == before
+    flips = model.margins(x) / torch.linalg.vector_norm(model.weight.double())
+    for eps, accuracy in zip(curve.unfiltered.eps, curve.unfiltered.accuracy, strict=True):
+        assert abs(accuracy - (flips > eps).double().mean().item()) <= 0.01
+
+
+def test_both_arms_have_a_curve(digits, digits_model, digits_filter):
+    """With a filter there are two; the figure of a paper takes their evaluations as they are."""
+    figures = pytest.importorskip("pytest_aerobust.figures")
+    data = tuple(part[:100] for part in digits)
+    evaluation = evaluate(digits_model, data, filter=digits_filter, attack="bim", eps=0.2)
+    curve = evaluation.curve([0.05, 0.1, 0.2])
+    for arm, known in (("unfiltered", curve.unfiltered), ("filtered", curve.filtered)):
+        assert known.clean_accuracy == evaluation.arms[arm].clean_accuracy
+        assert known.accuracy[-1] <= evaluation.arms[arm].accuracy
+        assert list(known.accuracy) == sorted(known.accuracy, reverse=True)
+        wrong = sum(each == 0 for each in known.nearest)
+        assert wrong == evaluation.arms[arm].samples - evaluation.arms[arm].correct
+    figure = figures.accuracy_curves(curve.evaluations)
+    assert figures.to_png(figure).startswith(b"\x89PNG")
+
+
+def test_a_curve_of_what_came_from_a_file(linear_problem):
+    """What was read back has nobody to ask."""
+    model, x, y = linear_problem
+    evaluation = evaluate(model, (x, y), attack="fgsm", eps=0.05)
+    again = type(evaluation).from_dict(evaluation.to_dict())
+    assert again == evaluation
+    with pytest.raises(ContractError, match="read from a file"):
+        again.curve()
+    for budgets, words in (([], "at least one budget"), ([-0.1], "at least 0"), (["a"], "number")):
+        with pytest.raises(ContractError, match=words):
+            evaluation.curve(budgets)
+    with pytest.raises(ContractError, match=r"share of the samples"):
+        evaluation.curve([0.01]).unfiltered.quantile(50)
