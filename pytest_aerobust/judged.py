@@ -18,12 +18,14 @@ class Judged:
         evaluation: What was measured, at the budget that decides.
         verdict: What it means for the contract.
         boundary: Where budgets vary, the smallest that fails.
+        settled: Where budgets vary, how those were settled that nobody attacked with.
         examples: Where its counterexamples are stored, if they are.
     """
 
     evaluation: Evaluation
     verdict: Verdict
     boundary: Boundary | None = None
+    settled: str = ""
     examples: Path | None = None
 
     def enforce(self, rerun: str, replay: str | None = None) -> None:
@@ -44,13 +46,11 @@ class Judged:
 
     @property
     def words(self) -> str:
-        """The verdict with the numbers and the evidence."""
-        return explain(self.verdict, self.evaluation)
+        """The verdict with the numbers and the evidence, and what it says of all budgets."""
+        return "\n  ".join(filter(None, (explain(self.verdict, self.evaluation), self.settled)))
 
     def _words(self, rerun: str, replay: str | None) -> str:
         lines = [self.words]
-        if self.boundary is not None and self.boundary.failing is not None:
-            lines.append(_boundary_words(self.boundary))
         full = "" if self.evaluation.complete else " --aerobust-full"
         lines.append(f"run again: {rerun}{full}")
         if replay is not None:
@@ -100,15 +100,3 @@ class Judged:
                 found["smallest_failing_eps"] = boundary.failing
         found |= {check.name: float(check.floor) for check in self.verdict.checks}
         return [(f"aerobust_{name}", value) for name, value in found.items()]
-
-
-def _boundary_words(boundary: Boundary) -> str:
-    below = (
-        "every smaller budget breaks it, too"
-        if boundary.withstood is None
-        else f"eps={boundary.withstood:.4g} does not break it"
-    )
-    return (
-        f"smallest failing budget: eps={boundary.failing:.4g} ({below}; "
-        f"{boundary.measured} budgets attacked, these two afresh)"
-    )

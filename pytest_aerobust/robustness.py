@@ -20,7 +20,7 @@ from pytest_aerobust.results import Evaluation
 from pytest_aerobust.saved import Saved, remove, save
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.subject import Subject
-from pytest_aerobust.varying import Draws, drawn_budgets, find_boundary, forced_seed
+from pytest_aerobust.varying import Draws, boundary_words, drawn_budgets, find_boundary, forced_seed
 from pytest_aerobust.verdict import Verdict, judge
 from pytest_aerobust.weighing import Remembered
 from pytest_aerobust.worst import worst_cases
@@ -141,11 +141,13 @@ class Robustness:
             return self._judged(self._contract.eps)
         nested = self._contract.floors.min_gain is None
         boundary = find_boundary(self._points, self, nested=nested, draws=self._draws)
-        if boundary.failing is not None:
-            return replace(self._judged(boundary.failing), boundary=boundary)
-        # A proof beats a doubt: only where nothing fails, void evidence at any budget counts.
-        doubtful = [eps for eps in self._evaluations if self._verdict(eps) != "passed"]
-        return replace(self._judged(max(doubtful, default=self._points[-1])), boundary=boundary)
+        decisive = boundary.failing
+        if decisive is None:
+            # A proof beats a doubt: only where nothing fails, void evidence at any budget counts.
+            doubtful = [eps for eps in self._evaluations if self._verdict(eps) != "passed"]
+            decisive = max(doubtful, default=self._points[-1])
+        said = boundary_words(boundary, self._points, self._contract.floors)
+        return replace(self._judged(decisive), boundary=boundary, settled=said)
 
     @property
     def measured(self) -> int:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.errors import ContractError
+from pytest_aerobust.floors import Floors
 
 # Draws where neither the contract nor a profile of the user's states a number.
 _DRAWS = 10
@@ -33,6 +34,38 @@ class Boundary:
     withstood: float | None
     drawn: tuple[float, ...]
     measured: int
+
+
+def boundary_words(boundary: Boundary, points: Sequence[float], floors: Floors) -> str:
+    """How all budgets were settled, for people.
+
+    Args:
+        boundary: What was found.
+        points: The budgets in question, rising.
+        floors: What they must hold.
+    """
+    if boundary.failing is not None:
+        below = (
+            "every smaller budget breaks it, too"
+            if boundary.withstood is None
+            else f"eps={boundary.withstood:.4g} does not break it"
+        )
+        return (
+            f"smallest failing budget: eps={boundary.failing:.4g} ({below}; "
+            f"{boundary.measured} budgets attacked, these two afresh)"
+        )
+    span = f"eps={points[0]:.4g} to {points[-1]:.4g}"
+    if floors.min_gain is not None:
+        return (
+            f"held at the largest budget and at {len(boundary.drawn)} that Hypothesis drew from "
+            f"{span}: a gain may fail between them"
+        )
+    if floors.curved:
+        return f"every step of the floor from {span} is settled; {boundary.measured} were attacked"
+    return (
+        f"the largest budget decides: the floor is one number, and whoever stands at "
+        f"eps={points[-1]:.4g} stands at every smaller one, down to {points[0]:.4g}"
+    )
 
 
 class Probe(Protocol):
