@@ -106,6 +106,8 @@ class RunningArm:
         carried: What is known from other budgets; it learns what is found here.
 
     Attributes:
+        samples: Where attacks start: the clean samples, or what disturbances made of them.
+        clean: The samples as they came.
         closed: Whose attack is over in this run, a mask ``(N,)``.
         targets: The class that the attacker wants of each sample ``(N,)``, below 0 for one that
             is not attacked; None where any wrong answer will do.
@@ -126,7 +128,7 @@ class RunningArm:
         self.side = side
         self.tally = GradientTally()
         self._candidates, self._draws = CandidateTally(), DrawTally()
-        self.samples, self.ball = samples, ball
+        self.samples, self.clean, self.ball = samples, samples, ball
         self._on_examples = on_examples
         self._carried = carried
         drawn = self._clean_logits()
@@ -182,6 +184,13 @@ class RunningArm:
         if self.targets is not None:
             hit = beaten & (known == ord(AT_TARGET))
             self._answers = torch.where(hit, self.targets, self._answers)
+
+    def disturb(self, samples: Samples) -> None:
+        """Let attacks start from other inputs; who errs on those themselves is beaten."""
+        self.samples = samples
+        everyone = torch.arange(len(samples), device=samples.labels.device)
+        for rows in torch.split(everyone[self.open(everyone)], len(samples.chunks()[0])):
+            self.judge(rows, samples.inputs[rows])
 
     @property
     def known_to_fall(self) -> Tensor:

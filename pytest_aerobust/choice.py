@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from pytest_aerobust.arguments import is_number, is_whole
-from pytest_aerobust.catalogue import NORMS, AttackSpec, Norm, describe, find
+from pytest_aerobust.catalogue import NORMS, NOTHING, AttackSpec, Norm, describe, find
 from pytest_aerobust.errors import ContractError, did_you_mean
 
 
@@ -29,6 +29,9 @@ class AttackChoice:
     @property
     def label(self) -> str:
         return f"{self.spec.title} {self.norm.capitalize()}"
+
+
+NO_ATTACK = AttackChoice(NOTHING, "linf")
 
 
 def chosen(

@@ -21,6 +21,8 @@ from pytest_aerobust.attacks.search import loss_gradients
 from pytest_aerobust.catalogue import FILTER_THREATS, Threat
 from pytest_aerobust.checks import Strength, Waivers
 from pytest_aerobust.choice import AttackChoice
+from pytest_aerobust.disturbances import Disturbances
+from pytest_aerobust.disturbed import disturbed
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.answers import CHECKS, COUNT, Asked, state
 from pytest_aerobust.evidence.sanity import count_note, setting_notes
@@ -75,6 +77,7 @@ class Measurement:
         waivers: Checks of the evidence that are turned off, with the reasons.
         strength: Whether the dear checks are asked for, too.
         queries: The most answers that a black-box attacker gets for one sample, or None.
+        disturbances: What happens to every input before the attack.
         compared: Whether searches of the evidence look at both arms, or at the pipeline's alone.
     """
 
@@ -86,6 +89,7 @@ class Measurement:
     waivers: Waivers = ()
     strength: Strength = "standard"
     queries: int | None = None
+    disturbances: Disturbances = ()
     compared: bool = True
 
     @property
@@ -142,6 +146,7 @@ def measure(
         about_the_model: Remembered = {} if remembered is None else remembered
         if run.ask(about_the_model):
             run.recall(faced=fresh)
+            run.disturb()
             run.attack_all(chunk)
             run.weigh(about_the_model)
             run.recall()
@@ -167,7 +172,7 @@ class _Run:
         self._doubts: tuple[str, ...] = ()
         self._findings: list[Evidence] = []
         self._digest = digest(sides.modules)
-        _check_filter(measurement.threat, sides)
+        _check_filter(measurement, sides)
 
         def arm(name: str, side: Classifier, samples: Samples, bounds: Box) -> RunningArm:
             ball = Ball(measurement.attack.norm, measurement.eps, bounds)
@@ -196,6 +201,14 @@ class _Run:
         for arm in self._arms:
             arm.aim(self._carried.table)
         return self._carried.table
+
+    def disturb(self) -> None:
+        """What happens to the inputs before an attacker sees them."""
+        told = self._measurement
+        if told.disturbances:
+            moved = disturbed(self._sides.samples, told.disturbances, self._bounds, told.seed)
+            for arm in self._arms:
+                arm.disturb(moved)
 
     def recall(self, *, faced: bool = False) -> None:
         """Take over what is known from other measurements, or from those at this very budget."""
@@ -317,7 +330,7 @@ class _Run:
 
     def _asked(self, arm: RunningArm) -> Asked:
         some = slice(COUNT)
-        samples = arm.samples
+        samples = arm.clean
         return Asked(arm.side, samples.inputs[some], samples.labels[some], arm.logits[some])
 
     def weigh(self, remembered: Remembered) -> None:
@@ -456,6 +469,7 @@ class _Run:
             targets=self._table,
             classes=tuple(map(str, self._names())),
             queries=self._queries(),
+            disturbances=measurement.disturbances,
             seconds=time.perf_counter() - self._started,
         )
 
@@ -481,19 +495,18 @@ class _Run:
     def _queries(self) -> Queries | None:
         """What the pipeline was asked; under other threats the attacker asks a copy of his own."""
         measurement = self._measurement
-        if measurement.threat != "black-box":
+        if measurement.threat != "black-box" or not measurement.eps:
             return None
         return self._arms[-1].queries(measurement.queries)
 
     def _notes(self) -> tuple[str, ...]:
         eps, samples, pipeline = self._measurement.eps, self._sides.samples, self._arms[-1]
         travel = self._search.travel(eps) if eps else None
-        name = self._measurement.attack.spec.name
         return (
             *samples.notes,
             *self._sides.notes,
             *dict.fromkeys(note for arm in self._arms for note in arm.side.notes),
-            *setting_notes(name, pipeline.ball, samples.inputs[0], travel),
+            *self._setting_notes(pipeline.ball, travel),
             *([] if self._filtered is None else self._filtered.filter_notes(self._bounds)),
             *([_UNREACHABLE] if self._behind else []),
             *pipeline.target_notes(),
@@ -503,6 +516,13 @@ class _Run:
             *count_note(len(samples)),
         )
 
+    def _setting_notes(self, ball: Ball, travel: float | None) -> tuple[str, ...]:
+        """A budget of 0 is worth a word where nothing else happens."""
+        if self._measurement.disturbances and not ball.eps:
+            return ()
+        sample = self._sides.samples.inputs[0]
+        return setting_notes(self._measurement.attack.spec.name, ball, sample, travel)
+
 
 _UNREACHABLE = (
     "threat='behind-filter' changes what the filter puts out, where no attacker of the deployed "
@@ -510,7 +530,13 @@ _UNREACHABLE = (
 )
 
 
-def _check_filter(threat: Threat, sides: Sides) -> None:
+def _check_filter(measurement: Measurement, sides: Sides) -> None:
+    threat = measurement.threat
+    if measurement.disturbances and threat == "behind-filter":
+        raise ContractError(
+            "threat='behind-filter' starts from the filter's outputs, but disturbances happen to "
+            "inputs; leave one of them out"
+        )
     if sides.pipeline is None and threat in FILTER_THREATS:
         raise ContractError(
             f"threat={threat!r} is {FILTER_THREATS[threat]}, but there is no filter: give one "

@@ -7,6 +7,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Any, Literal, NamedTuple
 
+from pytest_aerobust.disturbances import Disturbances
 from pytest_aerobust.errors import ContractError, UndecidedError
 
 WRONG = "-"  # misclassified before any attack
@@ -225,6 +226,7 @@ class Evaluation:
             None where the attack has no target.
         classes: Name of each class from 0: the model's own, or its number.
         queries: What a black-box attacker asked; None under every other threat.
+        disturbances: What happened to every input before the attack: name and severity.
         seconds: Wall-clock time of the measurement.
         follow: Measures other budgets; None where the evaluation came from a file or another
             process.
@@ -245,6 +247,7 @@ class Evaluation:
     targets: tuple[int | None, ...] | None = None
     classes: tuple[str, ...] = ()
     queries: Queries | None = None
+    disturbances: Disturbances = ()
     seconds: float = field(default=0.0, compare=False)
     follow: "Callable[[Sequence[float] | None], Curve] | None" = field(
         default=None, compare=False, repr=False
@@ -294,6 +297,7 @@ class Evaluation:
             "notes": list(self.notes),
             "targets": None if self.targets is None else list(self.targets),
             "classes": list(self.classes),
+            "disturbances": [[name, list(severity)] for name, severity in self.disturbances],
         }
 
     @classmethod
@@ -308,6 +312,9 @@ class Evaluation:
             "targets": None if targets is None else tuple(targets),
             "classes": tuple(plain["classes"]),
             "queries": None if queries is None else Queries(**queries),
+            "disturbances": tuple(
+                (name, tuple(severity)) for name, severity in plain["disturbances"]
+            ),
         }
         return cls(**{**plain, **built})
 

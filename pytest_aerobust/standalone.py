@@ -17,8 +17,10 @@ from pytest_aerobust.arms import OnExamples, unseen
 from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.catalogue import Norm, Threat
 from pytest_aerobust.checks import Strength, checked_strength, checked_waivers
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.choice import NO_ATTACK, AttackChoice, chosen
 from pytest_aerobust.contract import Contract
+from pytest_aerobust.disturbances import Disturbances, checked_disturbances
+from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Measurement
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.data import read_samples
@@ -30,8 +32,8 @@ def evaluate(
     model: Any,
     data: Any,
     *,
-    attack: Any,
-    eps: float,
+    attack: Any = None,
+    eps: float = 0.0,
     filter: Any = None,
     norm: Norm | None = None,
     threat: Threat | None = None,
@@ -48,6 +50,7 @@ def evaluate(
     samples: int | None = None,
     seed: int = 0,
     queries: int | None = None,
+    disturb: Mapping[str, float | tuple[float, float]] | None = None,
     device: str | None = None,
     waive: Mapping[str, str] | None = None,
     strength: Strength = "standard",
@@ -60,7 +63,8 @@ def evaluate(
             scikit-learn classifier (one that is neither linear nor an MLP: under ``black-box``
             alone), or a ready ``foolbox.Model``.
         data: ``(inputs, labels)``, a Dataset, a DataLoader or a LightningDataModule.
-        attack: Name of an attack, or an instance of a Foolbox attack.
+        attack: Name of an attack, or an instance of a Foolbox attack; None where `disturb` alone
+            is looked at.
         eps: Budget in the units of the data, at least 0.
         filter: In front of the model, from inputs to inputs; None tests the bare model.
         norm: Norm of the budget's ball; the attack's own by default.
@@ -82,6 +86,11 @@ def evaluate(
         samples: Draw this many, stratified by label; all by default.
         seed: Seed of everything random.
         queries: Most answers of the pipeline for one sample, at least 1, as in :func:`robust`.
+        disturb: What happens to every image before the attack, by name: ``rotation`` (degrees,
+            counter-clockwise), ``shift`` (pixels, or a pair down and right), ``blur`` (standard
+            deviation in pixels), ``contrast`` (times, about the image's mean), ``brightness``
+            (added, in the units of the data), ``noise`` (standard deviation, likewise). Clean
+            accuracies stay those of the images as they came.
         device: Where to run; None stays where the model is.
         waive: Checks of the evidence that are turned off, each with the reason.
         strength: How much evidence is gathered: ``"standard"`` or ``"thorough"``.
@@ -95,7 +104,8 @@ def evaluate(
         SubjectError: What can't be evaluated, with the reason.
         AttackError: The attack itself broke down.
     """
-    choice = chosen(attack, norm, steps, attack_args)
+    happens = checked_disturbances(disturb)
+    choice = _choice(attack, eps, norm, steps, attack_args, happens)
     settled = checked_threat(threat) or choice.spec.threats[0]
     wanted = checked_target(target)
     drawn = checked_count("seed", seed, least=0) or 0
@@ -133,6 +143,24 @@ def evaluate(
         checked_waivers(waive),
         checked_strength(strength),
         granted,
+        happens,
     )
     campaign = Campaign(subject, measurement, on_examples=on_examples or unseen, device=device)
     return campaign.measure(float(eps))
+
+
+def _choice(
+    attack: Any,
+    eps: float,
+    norm: Norm | None,
+    steps: int | None,
+    attack_args: Mapping[str, Any] | None,
+    disturbances: Disturbances,
+) -> AttackChoice:
+    if attack is not None:
+        return chosen(attack, norm, steps, attack_args)
+    if not disturbances:
+        raise ContractError("evaluate() needs attack=, disturb=, or both: nothing would be tested")
+    if eps:
+        raise ContractError(f"eps={eps!r} is the budget of an attack, and attack= states none")
+    return NO_ATTACK

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from pytest_aerobust.catalogue import NOTHING
 from pytest_aerobust.checks import OF_ANSWERS
+from pytest_aerobust.disturbances import spelled
 from pytest_aerobust.floors import Floors
 from pytest_aerobust.results import AT_TARGET, Arm, Evaluation, Evidence, Interval
 
@@ -148,6 +150,8 @@ def headline(verdict: Verdict, evaluation: Evaluation) -> str:
 def _nothing_found(evaluation: Evaluation) -> str:
     """A pass is what an attack did not find, and never that a model is robust."""
     arm = evaluation.pipeline
+    if evaluation.attack == NOTHING.name:
+        return f"{arm.survivors} of {arm.samples} samples are right  [{_conditions(evaluation)}]"
     steps = evaluation.arguments.get("steps")
     told = f" ({steps} steps)" if steps else ""
     return (
@@ -202,14 +206,16 @@ def _told_apart(value: Fraction, floor: Fraction) -> tuple[str, str]:
 
 
 def _conditions(evaluation: Evaluation) -> str:
-    parts = [f"{evaluation.label} eps={evaluation.eps:.4g}"]
-    parts += [f"target {evaluation.target}"] if evaluation.target is not None else []
-    parts += [
-        evaluation.threat,
-        *_limit(evaluation),
-        "no filter" if evaluation.filtered is None else "filter on",
-    ]
+    parts = [spelled(evaluation.disturbances)] if evaluation.disturbances else []
+    parts += [NOTHING.title] if evaluation.attack == NOTHING.name else _attacker(evaluation)
+    parts += ["no filter" if evaluation.filtered is None else "filter on"]
     return ", ".join(parts)
+
+
+def _attacker(evaluation: Evaluation) -> list[str]:
+    aim = [] if evaluation.target is None else [f"target {evaluation.target}"]
+    budget = f"{evaluation.label} eps={evaluation.eps:.4g}"
+    return [budget, *aim, evaluation.threat, *_limit(evaluation)]
 
 
 def _limit(evaluation: Evaluation) -> list[str]:
@@ -254,6 +260,8 @@ def _hits(arm: Arm) -> str:
 
 
 def _attack(evaluation: Evaluation) -> str:
+    if evaluation.attack == NOTHING.name:
+        return f"seed {evaluation.seed}"
     told = ", ".join(f"{name}={value}" for name, value in evaluation.arguments.items())
     return f"{evaluation.attack}({told}), seed {evaluation.seed}"
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import pytest_aerobust
 from pytest_aerobust.contract import Contract
+from pytest_aerobust.disturbed import disturbed
 from pytest_aerobust.evidence.verification import Ball, correct, verify
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.results import WRONG, Evaluation
@@ -112,6 +113,8 @@ def _judge(sides: Sides, ball: Ball, evaluation: Evaluation) -> _Judge:
     if evaluation.threat == "behind-filter" and sides.pipeline is not None:
         samples, reach = behind_filter(sides.pipeline, samples, ball.bounds)
         ball = replace(ball, bounds=reach)
+    if evaluation.disturbances:
+        samples = disturbed(samples, evaluation.disturbances, ball.bounds, evaluation.seed)
     wanted = evaluation.targets or (None,) * int(samples.labels.max() + 1)
     table = torch.tensor([-1 if target is None else target for target in wanted])
     return _Judge(

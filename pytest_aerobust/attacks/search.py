@@ -181,6 +181,7 @@ class Use(IntEnum):
     NOISE = 1
     PROBLEM = 2
     START = 3
+    DISTURBANCE = 4
 
 
 def stream(seed: int, sample: int, use: Use = Use.SEARCH, restart: int = 0) -> np.random.Generator:
