@@ -20,7 +20,7 @@ from pytest_aerobust.arguments import checked_floor
 from pytest_aerobust.choice import chosen
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.floors import Floors
-from pytest_aerobust.robustness import needed
+from pytest_aerobust.proving.guarded import needed
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict import judge
 

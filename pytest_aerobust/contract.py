@@ -23,12 +23,13 @@ from pytest_aerobust.arguments import (
     checked_threat,
 )
 from pytest_aerobust.budgets import Budgets, Drawn, Epsilons, checked_budgets
-from pytest_aerobust.catalogue import FILTER_THREATS, Norm, Threat, fitting
+from pytest_aerobust.catalogue import FILTER_THREATS, NOTHING, Norm, Threat, fitting
 from pytest_aerobust.checks import Strength, Waivers, checked_strength, checked_waivers
-from pytest_aerobust.choice import AttackChoice, chosen
+from pytest_aerobust.choice import NO_ATTACK, AttackChoice, chosen
 from pytest_aerobust.errors import ContractError, did_you_mean
 from pytest_aerobust.floors import FLOOR_NAMES, FloorArgument, Floors, checked_floors
 from pytest_aerobust.targets import Rule, Target, checked_target
+from pytest_aerobust.varied import Strategies, check_fit, checked_vary, disturbs
 
 _LATER = {
     "max_regression": "it needs a stored baseline, which this version can't keep yet",
@@ -67,6 +68,7 @@ class Contract:
         waivers: Checks of the evidence that are turned off, with the reasons.
         strength: Whether a pass needs the dear checks, too.
         queries: The most answers that a black-box attacker gets for one sample; None: no limit.
+        vary: What Hypothesis varies beside the budget.
     """
 
     attack: AttackChoice
@@ -88,6 +90,7 @@ class Contract:
     waivers: Waivers = ()
     strength: Strength = "standard"
     queries: int | None = None
+    vary: Strategies = ()
 
     @property
     def id(self) -> str:
@@ -101,9 +104,11 @@ class Contract:
     def named(self, attack: str, eps: str) -> str:
         """The id with names of the user's own for attack and budget."""
         spec, choice = self.attack.spec, self.attack
-        parts = [attack]
+        varied = "-".join(name for name, _ in self.vary)
+        parts = [varied] if spec is NOTHING else [attack]
         parts += [choice.norm] if choice.norm != spec.default_norm else []
-        parts += [eps]
+        parts += [] if spec is NOTHING else [eps]
+        parts += [f"vary-{varied}"] if varied and spec is not NOTHING else []
         parts += [self.threat] if self.threat not in (None, spec.threats[0]) else []
         parts += [_target_id(self.target.plain)] if self.target is not None else []
         parts += [f"queries{self.queries}"] if self.queries is not None else []
@@ -162,6 +167,7 @@ class Contract:
             )
         self._check_queries()
         self._check_curves()
+        self._check_vary()
         if self.target is not None and self.target.derived and spec.target == "only":
             raise ContractError(
                 f"target={self.target.plain!r} is derived from the untargeted attack, but "
@@ -190,6 +196,14 @@ class Contract:
             self.floors.check_curves(self.eps.points())
         elif not isinstance(self.eps, Drawn):
             self.floors.check_curves((self.eps,))
+
+    def _check_vary(self) -> None:
+        check_fit(self.vary, self.attack.spec, self.attack.ready is not None)
+        if self.vary and not isinstance(self.eps, float):
+            raise ContractError(
+                f"eps={self.eps} varies, and vary= varies {', '.join(dict(self.vary))}: state one "
+                "budget, or two marks"
+            )
 
     def _check_queries(self) -> None:
         if self.queries is None:
@@ -224,9 +238,10 @@ class Case:
 
 
 def robust(
-    attack: Any,
-    eps: Any,
+    attack: Any = None,
+    eps: Any = None,
     *,
+    vary: Mapping[str, Any] | None = None,
     norm: Norm | None = None,
     threat: Threat | None = None,
     target: int | Mapping[int, int] | Rule | None = None,
@@ -267,6 +282,13 @@ def robust(
         eps: Budget in the units of the data: a number of at least 0, a list of numbers
             (each may be a ``pytest.param`` with marks), :func:`epsilons`, or a Hypothesis
             strategy of such numbers.
+        vary: What Hypothesis varies, by name, as strategies: ``steps``, ``target`` and ``seed`` of
+            the attack, and ordinary disturbances of the images before it: ``rotation`` (degrees,
+            counter-clockwise), ``shift`` (pixels, or pairs down and right), ``blur`` (standard
+            deviation in pixels), ``contrast`` (times, about the image's mean), ``brightness``
+            (added, in the units of the data), ``noise`` (standard deviation, likewise). The floors
+            hold at every draw; what fails is shrunk. Without attack and eps the disturbances alone
+            are looked at.
         norm: Norm of the budget's ball; the attack's own by default (Linf for the plain names).
         threat: What the attacker knows: ``"white-box"``, ``"gray-box"`` or ``"black-box"``;
             by default white-box for attacks that use gradients, black-box for the others.
@@ -377,13 +399,18 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "waivers": checked_waivers(given["waive"]),
         "strength": checked_strength(given["strength"]),
         "queries": checked_count("queries", given["queries"], least=1),
+        "vary": checked_vary(given["vary"]),
     }
     marks = _checked_marks(given["marks"])
     found = []
     for attack, eps in product(
         _unpacked("attack", given["attack"]), _unpacked("eps", given["eps"])
     ):
-        choice = chosen(attack.value, given["norm"], given["steps"], given["attack_args"])
+        choice = (
+            NO_ATTACK
+            if attack.value is NOTHING
+            else chosen(attack.value, given["norm"], given["steps"], given["attack_args"])
+        )
         contract = Contract(choice, checked_budgets(eps.value), **cast("dict[str, Any]", shared))
         contract.check()
         own = contract.named(
@@ -413,6 +440,8 @@ def _bound(positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, A
                 f"robust() has no argument {name!r}: {did_you_mean(name, _ARGUMENTS)}"
             )
         given[name] = value
+    if disturbs(given["vary"]) and not {"attack", "eps"} & given.keys():
+        return given | {"attack": NOTHING, "eps": 0.0}
     for name in ("attack", "eps"):
         if name not in given:
             raise ContractError(

@@ -6,7 +6,8 @@ from typing import Any
 
 from pytest_aerobust.errors import FloorBroken, Inconclusive
 from pytest_aerobust.results import Evaluation
-from pytest_aerobust.varying import Boundary
+from pytest_aerobust.varied import spelled
+from pytest_aerobust.varying import Boundary, Search
 from pytest_aerobust.verdict import Verdict, explain, headline
 
 
@@ -18,6 +19,7 @@ class Judged:
         evaluation: What was measured, at the budget that decides.
         verdict: What it means for the contract.
         boundary: Where budgets vary, the smallest that fails.
+        search: Where other things vary, what Hypothesis found.
         settled: Where budgets vary, how those were settled that nobody attacked with.
         examples: Where its counterexamples are stored, if they are.
     """
@@ -25,6 +27,7 @@ class Judged:
     evaluation: Evaluation
     verdict: Verdict
     boundary: Boundary | None = None
+    search: Search | None = None
     settled: str = ""
     examples: Path | None = None
 
@@ -68,6 +71,10 @@ class Judged:
             "floors": {check.name: float(check.floor) for check in self.verdict.checks},
             "smallest_failing_eps": None if self.boundary is None else self.boundary.failing,
             "drawn": None if self.boundary is None else list(self.boundary.drawn),
+            "draws": None if self.search is None else list(map(spelled, self.search.drawn)),
+            "simplest_failing_draw": None
+            if self.search is None or self.search.failing is None
+            else spelled(self.search.failing),
         }
 
     def properties(self) -> list[tuple[str, Any]]:
@@ -98,5 +105,9 @@ class Judged:
             found["drawn"] = " ".join(f"{eps:.6g}" for eps in boundary.drawn)
             if boundary.failing is not None:
                 found["smallest_failing_eps"] = boundary.failing
+        if (search := self.search) is not None:
+            found["draws"] = len(search.drawn)
+            if search.failing is not None:
+                found["simplest_failing_draw"] = spelled(search.failing)
         found |= {check.name: float(check.floor) for check in self.verdict.checks}
         return [(f"aerobust_{name}", value) for name, value in found.items()]

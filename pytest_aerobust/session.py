@@ -9,6 +9,7 @@ import torch
 from pytest_aerobust.arguments import checked_feature_bounds, checked_mask
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
+from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.robustness import Robustness
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.data import Pairs, read_samples
@@ -82,14 +83,9 @@ class Session:
                 f"filter_gradient={contract.filter_gradient!r} says how gradients pass the filter, "
                 f"but the fixture {contract.filter} gives None"
             )
-        return Robustness(
-            contract,
-            subject,
-            self.settings,
-            test,
-            self._remembered(contract, parts, subject),
-            drawn_by,
-        )
+        remembered = self._remembered(contract, parts, subject)
+        guarded = Guarded(contract, subject, self.settings, test, remembered, drawn_by)
+        return Robustness(guarded)
 
     def _remembered(self, contract: Contract, parts: Parts, subject: Subject) -> Remembered:
         """What is known of the very same model, filter and data, while their weights last."""

@@ -1,6 +1,6 @@
 """Budgets drawn by Hypothesis, and the smallest of them that breaks a contract."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,11 +12,25 @@ from hypothesis import strategies as st
 from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.floors import Floors
+from pytest_aerobust.varied import Strategies
 
 # Draws where neither the contract nor a profile of the user's states a number.
 _DRAWS = 10
 # Profiles that Hypothesis loads by itself; they speak of tests that cost next to nothing.
 _BUILT_IN = ("default", "ci")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How Hypothesis draws.
+
+    Attributes:
+        seed: Seed of the draws.
+        examples: How many; None asks a profile of the user's, or takes ten.
+    """
+
+    seed: int
+    examples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,47 @@ def boundary_words(boundary: Boundary, points: Sequence[float], floors: Floors) 
     )
 
 
+@dataclass(frozen=True)
+class Search:
+    """What Hypothesis looked at beside the budget.
+
+    Attributes:
+        failing: The simplest draw that fails, by name; empty for the contract as it is stated,
+            None where all hold.
+        drawn: The draws, in their order, each once.
+    """
+
+    failing: Mapping[str, Any] | None
+    drawn: tuple[Mapping[str, Any], ...]
+
+
+def find_failure(
+    strategies: Strategies, holds: Callable[[Mapping[str, Any]], bool], draws: Draws
+) -> Search:
+    """Look at the contract as it is stated, then at draws, and shrink what fails.
+
+    Args:
+        strategies: Of each name.
+        holds: Whether the contract holds at values by name.
+        draws: How Hypothesis draws.
+    """
+    drawn: dict[str, Mapping[str, Any]] = {}
+    failing: list[Mapping[str, Any]] = []
+
+    def check(values: Mapping[str, Any]) -> None:
+        drawn.setdefault(repr(values), values)
+        if not holds(values):
+            failing.append(values)
+            raise _FailsError
+
+    if not holds({}):
+        return Search({}, ())
+    with suppress(_FailsError):
+        _run(check, st.fixed_dictionaries(dict(strategies)), draws, shrink=True)
+    # Hypothesis ends with the simplest failure.
+    return Search(failing[-1] if failing else None, tuple(drawn.values()))
+
+
 class Probe(Protocol):
     """What is asked about budgets."""
 
@@ -83,19 +138,6 @@ class Probe(Protocol):
 
     def fresh(self, eps: float) -> bool:
         """The same after an attack on everybody, whatever is known."""
-
-
-@dataclass(frozen=True)
-class Draws:
-    """How Hypothesis draws.
-
-    Attributes:
-        seed: Seed of the draws.
-        examples: How many; None asks a profile of the user's, or takes ten.
-    """
-
-    seed: int
-    examples: int | None = None
 
 
 def find_boundary(points: Sequence[float], probe: Probe, *, nested: bool, draws: Draws) -> Boundary:
@@ -209,14 +251,14 @@ class _FailsError(Exception):
     """Tells Hypothesis that a drawn budget breaks the contract."""
 
 
-def _run(body: Callable[[Any], None], strategy: Any, draws: Draws) -> None:
+def _run(body: Callable[[Any], None], strategy: Any, draws: Draws, *, shrink: bool = False) -> None:
     """A property of our own, which leaves one of the user's alone."""
     name = hypothesis.settings.get_current_profile_name()
     profile = hypothesis.settings.get_profile(name)
     settings = hypothesis.settings(
         profile,
         max_examples=draws.examples or (_DRAWS if name in _BUILT_IN else profile.max_examples),
-        phases=(Phase.generate,),
+        phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
         database=None,
         deadline=None,
         derandomize=False,

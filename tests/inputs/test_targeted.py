@@ -13,7 +13,7 @@ from pytest_aerobust.choice import chosen
 from pytest_aerobust.contract import cases
 from pytest_aerobust.evaluation import Measurement, Need, measure
 from pytest_aerobust.floors import Floors
-from pytest_aerobust.robustness import needed
+from pytest_aerobust.proving.guarded import needed
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.subject import build_subject

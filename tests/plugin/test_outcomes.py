@@ -258,7 +258,7 @@ def test_full_trace_shows_all_frames(suite):
     """)
     result = suite.run("--full-trace")
     result.assert_outcomes(failed=1)
-    assert "pytest_aerobust/robustness.py" in suite.failure(result).replace("\\", "/")
+    assert "pytest_aerobust/proving/" in suite.failure(result).replace("\\", "/")
 
 
 @pytest.mark.parametrize("style", ["auto", "long", "short", "line", "native", "no"])

@@ -1,0 +1,1 @@
+"""From a contract to its verdict: at one budget, over budgets, over whatever else varies."""

@@ -1,0 +1,144 @@
+"""The proof of a contract at one budget or over many."""
+
+from dataclasses import replace
+from functools import cached_property
+
+from pytest_aerobust.arguments import checked_eps
+from pytest_aerobust.arms import unseen
+from pytest_aerobust.budgets import Drawn, Epsilons
+from pytest_aerobust.campaign import Campaign
+from pytest_aerobust.errors import ContractError
+from pytest_aerobust.evaluation import Need
+from pytest_aerobust.judged import Judged
+from pytest_aerobust.proving.guarded import Guarded
+from pytest_aerobust.results import Evaluation
+from pytest_aerobust.varying import boundary_words, drawn_budgets, find_boundary
+
+
+class OverBudgets:
+    """Measures a contract at its budgets; each measurement starts from what the others found.
+
+    Args:
+        guarded: The contract and its subject.
+
+    Attributes:
+        kept: The pipeline's examples; None where nobody wants them.
+    """
+
+    def __init__(self, guarded: Guarded) -> None:
+        self._guarded, self._contract = guarded, guarded.contract
+        self._full = guarded.settings.full
+        self._evaluations: dict[float, Evaluation] = {}
+        self._broken = False
+        self.kept = guarded.examples()
+        self._campaign = Campaign(
+            guarded.subject,
+            guarded.measurement(0.0),
+            remembered=guarded.remembered,
+            on_examples=self.kept or unseen,
+            device=guarded.costs.device,
+        )
+
+    def in_full(self, eps: float | None) -> Evaluation:
+        """The evaluation at a budget, the largest by default, measured in full and once.
+
+        Raises:
+            ContractError: It is none of the contract's budgets.
+        """
+        low, high = self._points[0], self._points[-1]
+        asked = high if eps is None else checked_eps(eps)
+        if not low <= asked <= high:
+            lie = f"only budget is {high:g}" if low == high else f"budgets lie in {low:g}..{high:g}"
+            raise ContractError(
+                f"robustness({asked:g}): this contract's {lie}; let it vary over more with "
+                "eps=epsilons(...)"
+            )
+        return self._evaluation(asked, full=True)
+
+    def prove(self) -> Judged:
+        """Measure as much as the verdict needs, and judge."""
+        if isinstance(self._contract.eps, float):
+            self._evaluation(self._contract.eps, full=self._full)
+            return self._judged(self._contract.eps)
+        nested = self._contract.floors.min_gain is None
+        draws = self._guarded.draws
+        boundary = find_boundary(self._points, self, nested=nested, draws=draws)
+        decisive = boundary.failing
+        if decisive is None:
+            # A proof beats a doubt: only where nothing fails, void evidence at any budget counts.
+            doubtful = [eps for eps in self._evaluations if not self._passes(eps)]
+            decisive = max(doubtful, default=self._points[-1])
+        said = boundary_words(boundary, self._points, self._contract.floors)
+        return replace(self._judged(decisive), boundary=boundary, settled=said)
+
+    @cached_property
+    def _points(self) -> tuple[float, ...]:
+        """The budgets in question, rising: also those at which a floor changes."""
+        budgets, floors = self._contract.eps, self._contract.floors
+        if isinstance(budgets, Epsilons):
+            edges = (edge for edge in floors.edges if budgets.low < edge < budgets.high)
+            return tuple(sorted({*budgets.points(), *edges}))
+        if isinstance(budgets, Drawn):
+            points = drawn_budgets(budgets.strategy, self._guarded.draws)
+            floors.check_curves(points)
+            return points
+        return (budgets,)
+
+    @property
+    def measured(self) -> int:
+        """How many budgets were attacked with so far."""
+        return len(self._evaluations)
+
+    def known(self, eps: float) -> bool | None:
+        """Whether the contract holds at a budget; None where only an attack could tell."""
+        evaluation = self._campaign.known(eps)
+        if evaluation is None:
+            return None
+        outcome = self._guarded.judge(evaluation).outcome
+        return None if outcome == "undecided" else outcome != "failed"
+
+    def holds(self, eps: float) -> bool:
+        """The same, with an attack where it takes one."""
+        if self.known(eps) is None:
+            self._evaluation(eps, full=self._full)
+        return self.known(eps) is not False
+
+    def fresh(self, eps: float) -> bool:
+        """The same after an attack on everybody, whatever is known."""
+        self._evaluations[eps] = self._measure(eps, self._full, fresh=True)
+        return self.known(eps) is not False
+
+    def _judged(self, eps: float) -> Judged:
+        evaluation = self._brought_up_to_date(eps)
+        return Judged(evaluation, self._guarded.judge(evaluation))
+
+    def _passes(self, eps: float) -> bool:
+        return self._judged(eps).verdict.outcome == "passed"
+
+    def _brought_up_to_date(self, eps: float) -> Evaluation:
+        """What was measured at a budget, with what other budgets have shown of it since."""
+        evaluation, known = self._evaluation(eps, full=False), self._campaign.known(eps)
+        outcomes = {name: arm.outcomes for name, arm in evaluation.arms.items()}
+        if known is None or outcomes == {name: arm.outcomes for name, arm in known.arms.items()}:
+            return evaluation
+        again = self._measure(eps, full=False)
+        self._evaluations[eps] = replace(again, evidence=evaluation.evidence)
+        return self._evaluations[eps]
+
+    def _evaluation(self, eps: float, full: bool) -> Evaluation:
+        known = self._evaluations.get(eps)
+        if known is None or (full and not known.complete):
+            self._evaluations[eps] = self._measure(eps, full)
+        return self._evaluations[eps]
+
+    def _measure(self, eps: float, full: bool, *, fresh: bool = False) -> Evaluation:
+        asked = self._guarded.need(full)
+
+        def need(evaluation: Evaluation) -> Need:
+            wanted = asked(evaluation)
+            # Once a budget fails no other one's pass needs a guard.
+            return Need.NOTHING if wanted is Need.EVIDENCE and self._broken else wanted
+
+        evaluation = self._campaign.measure(eps, need, fresh=fresh)
+        self._broken = self._broken or self.known(eps) is False
+        return self._guarded.noted(evaluation)
