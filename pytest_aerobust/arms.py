@@ -188,9 +188,15 @@ class RunningArm:
     def disturb(self, samples: Samples) -> None:
         """Let attacks start from other inputs; who errs on those themselves is beaten."""
         self.samples = samples
+        with torch.no_grad():
+            logits = torch.cat([self.side.judged(inputs) for inputs in samples.chunks()])
+        self._margins = MarginTally(logits, samples.labels)
         everyone = torch.arange(len(samples), device=samples.labels.device)
-        for rows in torch.split(everyone[self.open(everyone)], len(samples.chunks()[0])):
-            self.judge(rows, samples.inputs[rows])
+        rows = everyone[self.open(everyone) & ~correct(logits, samples.labels)]
+        for part in torch.split(rows, len(samples.chunks()[0])):
+            self.judge(part, samples.inputs[part])
+        if not self.ball.eps:
+            self.close(everyone)
 
     @property
     def known_to_fall(self) -> Tensor:

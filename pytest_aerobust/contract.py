@@ -26,10 +26,11 @@ from pytest_aerobust.budgets import Budgets, Drawn, Epsilons, checked_budgets
 from pytest_aerobust.catalogue import FILTER_THREATS, NOTHING, Norm, Threat, fitting
 from pytest_aerobust.checks import Strength, Waivers, checked_strength, checked_waivers
 from pytest_aerobust.choice import NO_ATTACK, AttackChoice, chosen
+from pytest_aerobust.disturbances import DISTURBANCES
 from pytest_aerobust.errors import ContractError, did_you_mean
 from pytest_aerobust.floors import FLOOR_NAMES, FloorArgument, Floors, checked_floors
 from pytest_aerobust.targets import Rule, Target, checked_target
-from pytest_aerobust.varied import Strategies, check_fit, checked_vary, disturbs
+from pytest_aerobust.varied import Strategies, check_fit, checked_vary
 
 _LATER = {
     "max_regression": "it needs a stored baseline, which this version can't keep yet",
@@ -440,7 +441,8 @@ def _bound(positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, A
                 f"robust() has no argument {name!r}: {did_you_mean(name, _ARGUMENTS)}"
             )
         given[name] = value
-    if disturbs(given["vary"]) and not {"attack", "eps"} & given.keys():
+    vary = dict(checked_vary(given["vary"]))
+    if vary.keys() & DISTURBANCES.keys() and not {"attack", "eps"} & given.keys():
         return given | {"attack": NOTHING, "eps": 0.0}
     for name in ("attack", "eps"):
         if name not in given:

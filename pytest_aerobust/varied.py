@@ -43,11 +43,6 @@ def checked_vary(value: Any) -> Strategies:
     return tuple((name, value[name]) for name in NAMES if name in value)
 
 
-def disturbs(value: Any) -> bool:
-    """Whether what a mark varies says something without an attack."""
-    return isinstance(value, Mapping) and any(name in DISTURBANCES for name in value)
-
-
 def check_fit(vary: Strategies, spec: AttackSpec, ready: bool) -> None:
     """Refuse to vary what the attack does not have.
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from pytest_aerobust.catalogue import NOTHING
+from pytest_aerobust.disturbances import spelled
 from pytest_aerobust.results import Arm, Evaluation
 
 _COLUMNS = (
@@ -58,8 +60,8 @@ def _row(report: Any, name: str) -> dict[str, str]:
     return {
         "test": name,
         "attack": _attack(evaluation),
-        "budget": f"{evaluation.norm.capitalize()} {evaluation.eps:.4g}",
-        "threat": evaluation.threat,
+        "budget": _budget(evaluation),
+        "threat": "-" if evaluation.attack == NOTHING.name else evaluation.threat,
         "clean": f"{evaluation.pipeline.clean_accuracy:.3f}",
         "unfiltered": _accuracy(evaluation.unfiltered),
         "filtered": filtered,
@@ -69,7 +71,17 @@ def _row(report: Any, name: str) -> dict[str, str]:
     }
 
 
+def _budget(evaluation: Evaluation) -> str:
+    """Of the attack, and what happens before it."""
+    parts = [spelled(evaluation.disturbances)] if evaluation.disturbances else []
+    if evaluation.attack != NOTHING.name:
+        parts.append(f"{evaluation.norm.capitalize()} {evaluation.eps:.4g}")
+    return ", ".join(parts) or "-"
+
+
 def _attack(evaluation: Evaluation) -> str:
+    if evaluation.attack == NOTHING.name:
+        return "-"
     target, queries = evaluation.target, evaluation.queries
     aimed = "" if target is None else f" to {target}"
     limited = "" if queries is None or queries.limit is None else f", {queries.limit} queries"
