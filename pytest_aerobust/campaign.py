@@ -14,7 +14,7 @@ from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.choice import chosen
 from pytest_aerobust.disturbances import checked_disturbances
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import Carried, Measurement, Need, measure
+from pytest_aerobust.evaluation import Carried, Measurement, Need, OnProgress, measure, silent
 from pytest_aerobust.results import EXEMPT, WRONG, Arm, ArmCurve, Curve, Evaluation
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.targets import checked_target
@@ -43,6 +43,7 @@ class Campaign:
         measurement: Attack and threat; its budget is the one that :meth:`measure` is given.
         remembered: Findings about this subject; new ones are added.
         on_examples: Is shown every verified example.
+        on_progress: Is told how far each measurement has come.
         device: Where to run; None stays where the model is.
     """
 
@@ -53,10 +54,12 @@ class Campaign:
         *,
         remembered: Remembered | None = None,
         on_examples: OnExamples = unseen,
+        on_progress: OnProgress = silent,
         device: str | None = None,
     ) -> None:
         self._subject, self._measurement = subject, measurement
         self._remembered, self._on_examples, self._device = remembered, on_examples, device
+        self._on_progress = on_progress
         self._carried = Carried()
         self._last: Evaluation | None = None
 
@@ -82,6 +85,7 @@ class Campaign:
             replace(self._measurement, eps=eps),
             need=need,
             on_examples=self._on_examples,
+            on_progress=self._on_progress,
             remembered=self._remembered,
             carried=self._carried,
             fresh=fresh,
@@ -154,6 +158,7 @@ class Variations:
         subject: What is under test.
         measurement: As the contract states it.
         remembered: Findings about this subject; new ones are added.
+        on_progress: Is told how far each measurement has come.
         device: Where to run; None stays where the model is.
     """
 
@@ -163,10 +168,11 @@ class Variations:
         measurement: Measurement,
         *,
         remembered: Remembered,
+        on_progress: OnProgress = silent,
         device: str | None = None,
     ) -> None:
         self._subject, self._measurement = subject, measurement
-        self._remembered, self._device = remembered, device
+        self._remembered, self._on_progress, self._device = remembered, on_progress, device
         self._clean = Carried()
 
     def measure(
@@ -194,6 +200,7 @@ class Variations:
             _with(self._measurement, values),
             need=need,
             on_examples=on_examples,
+            on_progress=self._on_progress,
             remembered=self._remembered,
             carried=carried,
             device=self._device,

@@ -41,6 +41,36 @@ from pytest_aerobust.weighing import Inquiry, Remembered, weigh
 FIRST_CHUNK, LARGEST_CHUNK = 128, 256
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a measurement has come.
+
+    Attributes:
+        label: Attack and norm for people, such as ``BIM Linf``.
+        eps: Budget, in the units of the data.
+        samples: How many samples there are.
+        decided: Of how many the outcome in the pipeline's arm is known.
+        survivors: How many of those stand.
+        seconds: Wall-clock time so far.
+        finished: Whether the measurement is over, whatever it found.
+    """
+
+    label: str
+    eps: float
+    samples: int
+    decided: int
+    survivors: int
+    seconds: float
+    finished: bool = False
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """Nobody waits."""
+
+
 @dataclass
 class Carried:
     """What measurements hand on to those of the same subject that differ in the budget alone.
@@ -108,6 +138,7 @@ def measure(
     *,
     need: Callable[[Evaluation], Need] = lambda evaluation: Need.ATTACK,
     on_examples: OnExamples = unseen,
+    on_progress: OnProgress = silent,
     remembered: Remembered | None = None,
     carried: Carried | None = None,
     fresh: bool = False,
@@ -122,6 +153,7 @@ def measure(
         need: Asked what is still needed, before every chunk and after every step that beats a
             sample.
         on_examples: Is shown every verified example.
+        on_progress: Is told after every chunk how far it has come, and once it is over.
         remembered: Findings about this subject from earlier measurements; new ones are added.
         carried: What is known of its samples from other budgets: only who is undecided at this
             one is attacked. What is found here is added.
@@ -144,13 +176,16 @@ def measure(
             subject.bounds, subject.classes, sides, measurement, on_examples, need, known, started
         )
         about_the_model: Remembered = {} if remembered is None else remembered
-        if run.ask(about_the_model):
-            run.recall(faced=fresh)
-            run.disturb()
-            run.attack_all(chunk)
-            run.weigh(about_the_model)
-            run.recall()
-        return run.evaluation()
+        try:
+            if run.ask(about_the_model):
+                run.recall(faced=fresh)
+                run.disturb()
+                run.attack_all(chunk, on_progress)
+                run.weigh(about_the_model)
+                run.recall()
+            return run.evaluation()
+        finally:
+            on_progress(run.progress(finished=True))
 
 
 class _Run:
@@ -272,12 +307,26 @@ class _Run:
         """Whether a search may end in its middle; in a small set an exact number is worth more."""
         return len(self._sides.samples) > FIRST_CHUNK and self.need() is Need.NOTHING
 
-    def attack_all(self, chunk: int | None) -> None:
+    def attack_all(self, chunk: int | None, on_progress: OnProgress) -> None:
         """Chunk by chunk, for as long as anything is needed."""
         chunks = self.chunks(chunk)
         while chunks and (wanted := self.need()) is not Need.NOTHING:
+            on_progress(self.progress())
             step = self.attack if wanted is Need.ATTACK else self.look
             step(chunks.pop(0))
+
+    def progress(self, *, finished: bool = False) -> Progress:
+        """How far the pipeline's arm has come."""
+        arm = self._arms[-1].outcome()
+        return Progress(
+            self._measurement.attack.label,
+            self._measurement.eps,
+            arm.samples,
+            arm.samples - arm.pending,
+            arm.survivors,
+            time.perf_counter() - self._started,
+            finished,
+        )
 
     def attack(self, rows: Tensor) -> None:
         """One chunk: search, judge, and close whoever was searched for.

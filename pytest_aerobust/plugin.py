@@ -322,7 +322,9 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
 
     config, contract = request.config, request.param.contract
     if _session not in config.stash:
-        config.stash[_session] = Session(config.stash[_settings])
+        from pytest_aerobust.reports.progress import watching
+
+        config.stash[_session] = Session(config.stash[_settings], watching(config))
     saved = None
     if _replayer in config.stash:
         saved = config.stash[_replayer].saved(request.node.nodeid)

@@ -1,6 +1,7 @@
 """One run: what the items of a session share, from settings to what is known of a model."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from pytest_aerobust.arguments import checked_feature_bounds, checked_mask
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
+from pytest_aerobust.evaluation import OnProgress, silent
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.robustness import Robustness
 from pytest_aerobust.settings import Settings
@@ -35,10 +37,13 @@ class Session:
 
     Args:
         settings: The options.
+        watch: Gives for a test's id what is told how far its measurements have come.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, watch: Callable[[str], OnProgress] = lambda test: silent
+    ) -> None:
+        self.settings, self._watch = settings, watch
         self._read: dict[int, tuple[Any, Pairs]] = {}
         self._known: dict[Any, tuple[Parts, Remembered]] = {}
         if settings.workers > 1:
@@ -84,8 +89,17 @@ class Session:
                 f"but the fixture {contract.filter} gives None"
             )
         remembered = self._remembered(contract, parts, subject)
-        guarded = Guarded(contract, subject, self.settings, test, remembered, drawn_by)
-        return Robustness(guarded)
+        return Robustness(
+            Guarded(
+                contract,
+                subject,
+                self.settings,
+                test,
+                remembered,
+                drawn_by,
+                self._watch(test),
+            )
+        )
 
     def _remembered(self, contract: Contract, parts: Parts, subject: Subject) -> Remembered:
         """What is known of the very same model, filter and data, while their weights last."""

@@ -36,6 +36,7 @@ class OverBudgets:
             guarded.measurement(0.0),
             remembered=guarded.remembered,
             on_examples=self.kept or unseen,
+            on_progress=guarded.on_progress,
             device=guarded.costs.device,
         )
 

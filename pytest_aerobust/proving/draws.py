@@ -34,6 +34,7 @@ class OverDraws:
             guarded.subject,
             guarded.measurement(cast("float", guarded.contract.eps)),
             remembered=guarded.remembered,
+            on_progress=guarded.on_progress,
             device=guarded.costs.device,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pytest_aerobust.budgets import Epsilons
 from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.contract import Contract
-from pytest_aerobust.evaluation import Measurement, Need
+from pytest_aerobust.evaluation import Measurement, Need, OnProgress, silent
 from pytest_aerobust.evidence.sanity import exempt_notes, vacuous_notes
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.results import Evaluation
@@ -37,6 +37,7 @@ class Guarded:
         test: The test's id.
         remembered: What earlier contracts found out about the subject.
         drawn_by: Seed that the user gave to Hypothesis for this test; None where there is none.
+        on_progress: Is told how far each measurement has come.
     """
 
     contract: Contract
@@ -45,6 +46,7 @@ class Guarded:
     test: str
     remembered: Remembered
     drawn_by: object = None
+    on_progress: OnProgress = silent
 
     @property
     def costs(self) -> Costs:

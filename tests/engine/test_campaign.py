@@ -60,7 +60,7 @@ def test_outcomes_are_those_of_a_measurement_alone(attack, threat, linear_proble
                 assert arm.outcomes == expected.arms[name].outcomes, (name, eps, order)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.permutations(BUDGETS), st.sampled_from(["fgsm", "pgd", "mi-fgsm"]), st.booleans())
 def test_a_curve_never_rises(digits, digits_model, order, attack, fresh):
     """In whatever order budgets are attacked, a larger one leaves no more survivors."""

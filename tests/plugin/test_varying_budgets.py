@@ -1,6 +1,7 @@
 """Budgets drawn by Hypothesis: the largest first, and the smallest that fails named exactly."""
 
 import json
+import re
 from textwrap import dedent
 
 import hypothesis
@@ -272,3 +273,139 @@ def test_a_deadline_of_the_users_own_profile_ends_nothing(suite):
         suite.run().assert_outcomes(passed=2)
     finally:
         hypothesis.settings.load_profile(before)
+
+
+STRATEGY = "from hypothesis import strategies as st\n"
+
+
+def test_a_strategy_of_the_users_own(suite):
+    """Budgets are what it draws; the smallest of them that fails is named."""
+    suite.tests(f"""
+        {STRATEGY}
+        @robust("fgsm", st.sampled_from([0.1, 0.16, 0.2, 0.3]), min_acc=0.7)
+        def test_broken(robustness):
+            assert robustness().eps == 0.3
+    """)
+    result = suite.run()
+    result.assert_outcomes(failed=1)
+    assert suite.ids(result) == ["test_broken[fgsm-eps-drawn]"]
+    assert "smallest failing budget: eps=0.16 (eps=0.1 does not break it;" in suite.failure(result)
+
+
+def test_a_strategy_that_yields_text(suite):
+    """It is an error that shows what was drawn, and no broken floor."""
+    suite.tests(f"""
+        {STRATEGY}
+        @robust("fgsm", st.text(min_size=1), min_acc=0.7)
+        def test_text():
+            pass
+    """)
+    result = suite.run()
+    result.assert_outcomes(failed=1)
+    assert "drew what is no budget" in suite.failure(result)
+    assert "ContractError" in suite.failure(result)
+
+
+CURVES = [
+    ("{0.05: 0.9, 0.3: 0.4}", None),
+    ("{0.05: 0.9, 0.2: 0.8, 0.3: 0.4}", "0.16"),
+    ("{0.05: 1.0, 0.3: 0.4}", None),
+    ("{0.06: 1.0, 0.3: 0.4}", "0.06"),
+    ("lambda eps: 1 - 2.1 * eps", None),
+    ("lambda eps: 1 - eps", "0.06"),
+    ("lambda eps: 0.9 if eps < 0.2 else 0.3", "0.16"),
+]
+
+
+@pytest.mark.parametrize(("floor", "failing"), CURVES)
+def test_floors_as_curves(suite, floor, failing):
+    """Every step is settled: of ten samples two fall at 0.05, 0.15, 0.25 and so on."""
+    suite.tests(f"""
+        @robust("fgsm", epsilons(0.02, 0.3, step=0.01, max_examples=1), min_acc={floor})
+        def test_curve():
+            pass
+    """)
+    result = suite.run("-rP")
+    if failing is None:
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["*every step of the floor from eps=0.02 to 0.3 is settled*"])
+    else:
+        result.assert_outcomes(failed=1)
+        assert f"smallest failing budget: eps={failing} " in suite.failure(result)
+
+
+def test_a_curve_at_single_budgets(suite):
+    """Each budget of a list meets the floor of its own step."""
+    suite.tests("""
+        @robust("fgsm", [0.04, 0.1, 0.2], min_acc={0.05: 1.0, 0.1: 0.8, 0.3: 0.6})
+        def test_holds():
+            pass
+
+        @robust("fgsm", 0.2, max_drop={0.1: 0.2, 0.3: 0.3})
+        def test_drops():
+            pass
+    """)
+    result = suite.run()
+    result.assert_outcomes(passed=3, failed=1)
+    assert "max_drop 0.300" in suite.failure(result)
+
+
+@pytest.mark.parametrize(
+    ("contract", "words"),
+    [
+        (
+            "0.1, min_acc={0.1: 0.8, 0.2: 0.9}",
+            "min_acc demands more of a larger budget: 0.8 at eps",
+        ),
+        ("0.1, max_drop={0.1: 0.3, 0.2: 0.2}", "max_drop demands more of a larger budget"),
+        ("epsilons(0, 0.3), min_acc=lambda eps: eps", "min_acc demands more of a larger budget"),
+        ("0.3, min_acc={0.1: 0.8}", "min_acc says nothing of eps=0.3: its last step is at 0.1"),
+        ("epsilons(0, 0.3), min_acc={0.1: 0.8}", "min_acc says nothing of eps="),
+        ("0.3, min_acc={}", "expected floors by budget"),
+        ("0.3, min_acc={-0.1: 0.5}", "a budget is a radius"),
+        ("0.3, min_acc={0.3: 90}", "did you mean 0.9?"),
+        ("0.3, min_acc={0.3: None}", "expected a number"),
+        ("0.3, min_acc=lambda eps: 'x'", "expected a number"),
+        ("0.3, min_acc=lambda eps: None", "expected a number"),
+        ("0.3, min_acc=lambda eps: 1 / 0", "min_acc raised ZeroDivisionError at eps=0.3"),
+        ("0.3, min_clean_acc={0.3: 0.5}", "expected one number"),
+    ],
+)
+def test_curves_that_cant_be_meant(suite, contract, words):
+    """A floor that rises with the budget, or says nothing of it, fails at collection."""
+    suite.tests(f"@robust('fgsm', {contract})\ndef test_it():\n    pass\n")
+    result = suite.run()
+    result.assert_outcomes(errors=1)
+    assert words in result.stdout.str()
+
+
+def test_a_range_past_the_bounds_is_said(suite):
+    """Budgets beyond the span of the data are judged, with a note."""
+    suite.tests("""
+        @robust("fgsm", epsilons(0.5, 2.0, step=0.5), max_drop=1.0)
+        def test_far():
+            pass
+    """)
+    result = suite.run()
+    result.stdout.fnmatch_lines(["note: *eps=2*"])
+
+
+def test_workers_draw_what_one_process_draws(tmp_path, small_conftest, own_process):
+    """Under -n 2 the same budgets are drawn and the same budget fails as in one process."""
+    (tmp_path / "conftest.py").write_text(small_conftest)
+    (tmp_path / "test_suite.py").write_text(
+        "from pytest_aerobust import *\n"
+        "@robust(['fgsm', 'bim'], epsilons(0.02, 0.3), min_acc=0.7)\n"
+        "def test_ranges():\n    pass\n"
+    )
+
+    def told(*options):
+        own_process(tmp_path, "--aerobust", "--junitxml=found.xml", *options)
+        text = (tmp_path / "found.xml").read_text()
+        return sorted(
+            re.findall(r'name="aerobust_(drawn|smallest_failing_eps)" value="(.*?)"', text)
+        )
+
+    alone = told()
+    assert len(alone) == 4
+    assert told("-p", "xdist", "-n", "2") == alone
