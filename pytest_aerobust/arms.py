@@ -199,9 +199,9 @@ class RunningArm:
             self.close(everyone)
 
     @property
-    def known_to_fall(self) -> Tensor:
-        """Who has an example in this ball, from whatever measurement, a mask ``(N,)``."""
-        return (self._ledger.beaten_from <= self.ball.eps).to(self._right.device)
+    def nearest(self) -> Tensor:
+        """The smallest budget known to beat each sample, from whatever measurement ``(N,)``."""
+        return self._ledger.beaten_from.to(self._right.device)
 
     def open(self, rows: Tensor) -> Tensor:
         """Which of `rows` the attacker still wants, as a mask."""

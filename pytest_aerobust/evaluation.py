@@ -289,8 +289,8 @@ class _Run:
         rows = torch.arange(len(samples), device=samples.labels.device)
         if block == 1:  # others need all of a block, settled or not
             rows = rows[torch.stack([arm.open(rows) for arm in self._arms]).any(dim=0)]
-            # Who is known to fall comes first: where that breaks a floor, it shows at once.
-            rows = rows[(~self._arms[-1].known_to_fall[rows]).int().argsort(stable=True)]
+            # Who fell most easily comes first: where a floor breaks, it shows at once.
+            rows = rows[self._arms[-1].nearest[rows].argsort(stable=True)]
         found, wanted = [], size or FIRST_CHUNK
         while len(rows):
             rounded = -(-wanted // block) * block
