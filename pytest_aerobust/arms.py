@@ -23,6 +23,7 @@ from pytest_aerobust.results import (
     AT_TARGET,
     BEATEN,
     EXEMPT,
+    FELL,
     HUNTED,
     PENDING,
     SURVIVED,
@@ -144,6 +145,7 @@ class RunningArm:
         self._outcomes = torch.where(self._right, ord(PENDING), ord(WRONG))
         self._asked = torch.zeros_like(samples.labels)
         self.closed = torch.zeros_like(self._right)
+        self._fallen = torch.zeros_like(self._right)
         self._withstood_before = self._beaten_before = 0
 
     @property
@@ -170,7 +172,7 @@ class RunningArm:
             faced: Only of samples that have faced a search at this very budget.
         """
         known = self._ledger.outcomes(self.ball.eps).to(self._outcomes)
-        attacked = (self._outcomes != ord(WRONG)) & (self._outcomes != ord(EXEMPT))
+        attacked = self._right & (self._outcomes != ord(EXEMPT)) & (self._outcomes != ord(FELL))
         own = self._ledger.faced(self.ball.eps).to(attacked.device)
         if faced:
             attacked &= own
@@ -186,15 +188,20 @@ class RunningArm:
             self._answers = torch.where(hit, self.targets, self._answers)
 
     def disturb(self, samples: Samples) -> None:
-        """Let attacks start from other inputs; who errs on those themselves is beaten."""
+        """Let attacks start from other inputs; who errs on those themselves is beaten.
+
+        Nobody attacks the samples that a target leaves alone, but they are disturbed, too.
+        """
         self.samples = samples
         with torch.no_grad():
             logits = torch.cat([self.side.judged(inputs) for inputs in samples.chunks()])
         self._margins = MarginTally(logits, samples.labels)
         everyone = torch.arange(len(samples), device=samples.labels.device)
-        rows = everyone[self.open(everyone) & ~correct(logits, samples.labels)]
+        exempt = self._outcomes == ord(EXEMPT)
+        rows = everyone[(self.open(everyone) | exempt) & ~correct(logits, samples.labels)]
         for part in torch.split(rows, len(samples.chunks()[0])):
-            self.judge(part, samples.inputs[part])
+            self._fallen[part] = self._counted(part, samples.inputs[part])
+        self._outcomes[exempt & self._fallen] = ord(FELL)
         if not self.ball.eps:
             self.close(everyone)
 
@@ -224,9 +231,10 @@ class RunningArm:
         return self._outcomes == ord(SURVIVED)
 
     def attacked(self) -> Tensor:
-        """The samples whose attack is over."""
+        """The samples whose attack is over; who fell to a disturbance had none."""
         over = (self._outcomes == ord(SURVIVED)) | (self._outcomes == ord(BEATEN))
-        return (over | (self._outcomes == ord(AT_TARGET))).nonzero().flatten()
+        over |= self._outcomes == ord(AT_TARGET)
+        return (over & ~self._fallen).nonzero().flatten()
 
     def problem(
         self, side: Classifier, rows: Tensor, seed: int, queries: int | None = None
@@ -262,6 +270,7 @@ class RunningArm:
             claims = ~correct(logits, self.samples.labels[rows])
             self._margins.add(rows, logits)
         if claims.any():
+            self._candidates.add(candidates[claims])
             accepted[claims] = self._counted(rows[claims], candidates[claims])
         return accepted
 
@@ -272,7 +281,6 @@ class RunningArm:
         return verify(self.side.judged, originals, candidates, labels, targets, self.ball)
 
     def _counted(self, rows: Tensor, candidates: Tensor) -> Tensor:
-        self._candidates.add(candidates)
         found = self.found(rows, candidates)
         if found.adversarial.any():
             beaten, answers = rows[found.adversarial], found.answers[found.adversarial]

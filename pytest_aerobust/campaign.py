@@ -11,11 +11,11 @@ import numpy as np
 from pytest_aerobust.arguments import checked_count, checked_eps
 from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
 from pytest_aerobust.checks import OF_ANSWERS
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.choice import NO_ATTACK, chosen
 from pytest_aerobust.disturbances import checked_disturbances
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Carried, Measurement, Need, OnProgress, measure, silent
-from pytest_aerobust.results import EXEMPT, WRONG, Arm, ArmCurve, Curve, Evaluation
+from pytest_aerobust.results import EXEMPT, FELL, WRONG, Arm, ArmCurve, Curve, Evaluation
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.targets import checked_target
 from pytest_aerobust.varied import OF_THE_ATTACK
@@ -96,6 +96,8 @@ class Campaign:
 
     def _curve(self, largest: float, budgets: Sequence[float] | None) -> Curve:
         """From the largest budget down: who stands there is not attacked again."""
+        if self._measurement.attack is NO_ATTACK:
+            raise ContractError("curve(): there is no attack whose budgets could be followed")
         steps = [largest * (step + 1) / _STEPS for step in range(_STEPS)]
         wanted = steps if budgets is None else map(checked_eps, budgets)
         points = sorted(set(wanted))
@@ -145,7 +147,7 @@ def _recalled(arm: Arm, carried: CarriedArm, eps: float) -> Arm:
         return arm
     measured = np.frombuffer(arm.outcomes.encode("ascii"), np.uint8)
     known = carried.ledger.outcomes(eps).numpy().astype(np.uint8)
-    settled = (measured == ord(WRONG)) | (measured == ord(EXEMPT))
+    settled = np.isin(measured, [ord(letter) for letter in (WRONG, EXEMPT, FELL)])
     return Arm(np.where(settled, measured, known).tobytes().decode("ascii"))
 
 

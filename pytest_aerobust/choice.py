@@ -34,6 +34,21 @@ class AttackChoice:
 NO_ATTACK = AttackChoice(NOTHING, "linf")
 
 
+def no_attack(**told: Any) -> AttackChoice:
+    """The choice of no attack, which takes no settings.
+
+    Args:
+        told: What was stated, by the names of a mark's arguments.
+
+    Raises:
+        ContractError: One of them is for an attack.
+    """
+    for name, value in told.items():
+        if value is not None:
+            raise ContractError(f"{name}= is for an attack, and none is stated; leave it out")
+    return NO_ATTACK
+
+
 def chosen(
     attack: Any, norm: Any, steps: int | None, attack_args: Mapping[str, Any] | None
 ) -> AttackChoice:

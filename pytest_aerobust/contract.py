@@ -25,7 +25,7 @@ from pytest_aerobust.arguments import (
 from pytest_aerobust.budgets import Budgets, Drawn, Epsilons, checked_budgets
 from pytest_aerobust.catalogue import FILTER_THREATS, NOTHING, Norm, Threat, fitting
 from pytest_aerobust.checks import Strength, Waivers, checked_strength, checked_waivers
-from pytest_aerobust.choice import NO_ATTACK, AttackChoice, chosen
+from pytest_aerobust.choice import AttackChoice, chosen, no_attack
 from pytest_aerobust.disturbances import DISTURBANCES
 from pytest_aerobust.errors import ContractError, did_you_mean
 from pytest_aerobust.floors import FLOOR_NAMES, FloorArgument, Floors, checked_floors
@@ -408,7 +408,7 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         _unpacked("attack", given["attack"]), _unpacked("eps", given["eps"])
     ):
         choice = (
-            NO_ATTACK
+            no_attack(**{name: given[name] for name in ("norm", "steps", "attack_args", "queries")})
             if attack.value is NOTHING
             else chosen(attack.value, given["norm"], given["steps"], given["attack_args"])
         )

@@ -35,6 +35,8 @@ def disturbed(samples: Samples, disturbances: Disturbances, bounds: Box, seed: i
     moving = [name for name, _ in disturbances if DISTURBANCES[name].geometric]
     plane = _plane(array.shape, moving)
     for name, severity in disturbances:
+        if set(severity) == {DISTURBANCES[name].neutral}:
+            continue  # what changes nothing must not round, either
         if name == "noise":
             array = array + severity[0] * _noise(samples, seed)
         else:

@@ -178,8 +178,8 @@ def measure(
         about_the_model: Remembered = {} if remembered is None else remembered
         try:
             if run.ask(about_the_model):
-                run.recall(faced=fresh)
                 run.disturb()
+                run.recall(faced=fresh)
                 run.attack_all(chunk, on_progress)
                 run.weigh(about_the_model)
                 run.recall()
@@ -310,10 +310,11 @@ class _Run:
     def attack_all(self, chunk: int | None, on_progress: OnProgress) -> None:
         """Chunk by chunk, for as long as anything is needed."""
         chunks = self.chunks(chunk)
+        on_progress(self.progress())
         while chunks and (wanted := self.need()) is not Need.NOTHING:
-            on_progress(self.progress())
             step = self.attack if wanted is Need.ATTACK else self.look
             step(chunks.pop(0))
+            on_progress(self.progress())
 
     def progress(self, *, finished: bool = False) -> Progress:
         """How far the pipeline's arm has come."""

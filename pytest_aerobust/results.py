@@ -17,6 +17,7 @@ BEATEN = "b"
 HUNTED = "h"  # beaten, and its target is still searched for
 AT_TARGET = "t"  # beaten, and seen as the target
 EXEMPT = "e"  # right, and its label is the target or has none: nothing to attack
+FELL = "f"  # the same, and wrong once it is disturbed
 
 
 Confusion = tuple[tuple[int, int, int], ...]
@@ -44,8 +45,9 @@ class Arm:
     Attributes:
         outcomes: One letter a sample, in the order of the data: ``-`` wrong before any attack,
             ``s`` survived, ``b`` beaten, ``t`` beaten and seen as the target, ``e`` right and with
-            no class to be sent to (nothing to attack), ``?`` not attacked yet; ``h`` beaten in a
-            search that stopped before it was known whether the target is reached.
+            no class to be sent to (nothing to attack), ``f`` the same but wrong once it is
+            disturbed, ``?`` not attacked yet; ``h`` beaten in a search that stopped before it was
+            known whether the target is reached.
         clean_confusion: Actual against answered classes before any attack.
         confusion: The same where each beaten sample is answered as its adversarial example is,
             the one at the target where there is one; every other sample as before the attack.
@@ -67,7 +69,7 @@ class Arm:
     @property
     def beaten(self) -> int:
         """Samples for which an adversarial example is known."""
-        return sum(self.outcomes.count(letter) for letter in (BEATEN, HUNTED, AT_TARGET))
+        return sum(self.outcomes.count(letter) for letter in (BEATEN, HUNTED, AT_TARGET, FELL))
 
     @property
     def survivors(self) -> int:
@@ -122,7 +124,8 @@ class Arm:
     def target_hits_interval(self) -> Interval:
         """What the share of the attacked samples that reach the target can still be."""
         hits, undecided = self.outcomes.count(AT_TARGET), self.outcomes.count(HUNTED)
-        return self._share(hits, self.pending + undecided, self.correct - self.exempt)
+        attacked = self.correct - self.exempt - self.outcomes.count(FELL)
+        return self._share(hits, self.pending + undecided, attacked)
 
     @property
     def target_hits(self) -> float:
@@ -357,9 +360,11 @@ class ArmCurve:
     @property
     def area(self) -> float:
         """Area under the curve from 0 to the largest budget, as a share of that range: its mean."""
-        eps, accuracy = (0.0, *self.eps), (self.clean_accuracy, *self.accuracy)
+        # Who is wrong without an attack: by itself, or by a disturbance.
+        start = sum(eps > 0 for eps in self.nearest) / len(self.nearest)
+        eps, accuracy = (0.0, *self.eps), (start, *self.accuracy)
         if not eps[-1]:
-            return self.clean_accuracy
+            return start
         heights = ((left + right) / 2 for left, right in pairwise(accuracy))
         widths = (right - left for left, right in pairwise(eps))
         return sum(h * w for h, w in zip(heights, widths, strict=True)) / eps[-1]

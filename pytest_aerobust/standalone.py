@@ -17,7 +17,7 @@ from pytest_aerobust.arms import OnExamples, unseen
 from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.catalogue import Norm, Threat
 from pytest_aerobust.checks import Strength, checked_strength, checked_waivers
-from pytest_aerobust.choice import NO_ATTACK, AttackChoice, chosen
+from pytest_aerobust.choice import AttackChoice, chosen, no_attack
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.disturbances import Disturbances, checked_disturbances
 from pytest_aerobust.errors import ContractError
@@ -105,7 +105,11 @@ def evaluate(
         AttackError: The attack itself broke down.
     """
     happens = checked_disturbances(disturb)
-    choice = _choice(attack, eps, norm, steps, attack_args, happens)
+    choice = (
+        _no_attack(eps, happens, norm=norm, steps=steps, attack_args=attack_args, queries=queries)
+        if attack is None
+        else chosen(attack, norm, steps, attack_args)
+    )
     settled = checked_threat(threat) or choice.spec.threats[0]
     wanted = checked_target(target)
     drawn = checked_count("seed", seed, least=0) or 0
@@ -149,18 +153,7 @@ def evaluate(
     return campaign.measure(float(eps))
 
 
-def _choice(
-    attack: Any,
-    eps: float,
-    norm: Norm | None,
-    steps: int | None,
-    attack_args: Mapping[str, Any] | None,
-    disturbances: Disturbances,
-) -> AttackChoice:
-    if attack is not None:
-        return chosen(attack, norm, steps, attack_args)
+def _no_attack(eps: float, disturbances: Disturbances, **told: Any) -> AttackChoice:
     if not disturbances:
         raise ContractError("evaluate() needs attack=, disturb=, or both: nothing would be tested")
-    if eps:
-        raise ContractError(f"eps={eps!r} is the budget of an attack, and attack= states none")
-    return NO_ATTACK
+    return no_attack(eps=eps or None, **told)

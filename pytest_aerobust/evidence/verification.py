@@ -69,9 +69,13 @@ def correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def at_target(logits: Tensor, targets: Tensor) -> Tensor:
-    """Which samples are classified as their targets ``(n,)``, ties excluded."""
-    others = logits.scatter(1, targets[:, None], -torch.inf)
-    return logits.gather(1, targets[:, None]).squeeze(1) > others.amax(dim=1)
+    """Which samples are classified as their targets ``(n,)``, ties excluded.
+
+    A target below 0 is none.
+    """
+    wanted = targets.clamp_min(0)[:, None]
+    others = logits.scatter(1, wanted, -torch.inf)
+    return (targets >= 0) & (logits.gather(1, wanted).squeeze(1) > others.amax(dim=1))
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ def verify(
         originals: What the candidates were made from.
         candidates: In the full precision in which they would be sent.
         labels: True classes ``(n,)``.
-        targets: The class that the attacker wants of each ``(n,)``, or None.
+        targets: The class that the attacker wants of each ``(n,)``, below 0 for one that is not
+            attacked; or None.
         ball: Where the attacker may move.
     """
     adversarial = ball.holds(originals, candidates)

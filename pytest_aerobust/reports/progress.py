@@ -1,9 +1,11 @@
 """How far a long contract has come: a line that comes and goes, or a log."""
 
 import logging
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,31 +24,59 @@ def watching(config: pytest.Config) -> "Callable[[str], OnProgress]":
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
     if reporter is None or capture is None or not _is_for_people(config, reporter):
-        return lambda test: lambda progress: _log(test, progress)
+        return Log
     return lambda test: Line(config.get_terminal_writer(), capture, test)
 
 
 def _is_for_people(config: pytest.Config, reporter: Any) -> bool:
-    """Whether somebody sees the terminal, and asked neither for quiet nor for tests' output."""
+    """Whether somebody sees the terminal, wants no quiet, and nothing but pytest writes there."""
     alone = not hasattr(config, "workerinput")
-    shown = config.get_verbosity() >= 0 and config.option.capture != "no"
-    return bool(alone and shown and reporter.isatty)
+    able = reporter.isatty and os.environ.get("TERM") != "dumb"
+    # Otherwise what tests print goes to the terminal, and through the line.
+    captured = config.option.capture in ("fd", "sys")
+    shown = config.get_verbosity() >= 0
+    return bool(alone and able and captured and shown and not _logs_live(config))
 
 
-def _log(test: str, progress: "Progress") -> None:
-    _LOG.info("%s: %s", test, _words(progress))
+def _logs_live(config: pytest.Config) -> bool:
+    """Whether records go to the terminal as they come; then these are among them."""
+    if not config.pluginmanager.has_plugin("logging-plugin"):
+        return False
+    return config.getoption("log_cli_level") is not None or bool(config.getini("log_cli"))
 
 
-def _words(progress: "Progress") -> str:
+class _Watch:
+    """Sees the measurements of one test in turn, each from its start to its end.
+
+    Args:
+        test: The test's id.
+    """
+
+    def __init__(self, test: str) -> None:
+        self._test = test
+        self._start: Progress | None = None
+
+    def __call__(self, progress: "Progress") -> None:
+        """Note where a measurement starts; its pace is counted from there."""
+        start = self._start or progress
+        self._start = None if progress.finished else start
+        self._see(progress, _words(progress, start))
+
+    def _see(self, progress: "Progress", words: str) -> None:
+        raise NotImplementedError
+
+
+def _words(progress: "Progress", start: "Progress") -> str:
     parts = [
         f"{progress.label} eps={progress.eps:.4g}",
-        f"{progress.decided} of {progress.samples} samples decided",
-        f"{progress.survivors} stand",
+        f"{progress.decided} of {progress.samples} decided",
+        f"{progress.survivors} survive",
     ]
-    open_samples = progress.samples - progress.decided
-    if progress.decided and open_samples and not progress.finished:
-        left = progress.seconds / progress.decided * open_samples
-        parts.append(f"at most {_span(left)} left")
+    # Who is wrong without an attack, or settled by another budget, took no time.
+    decided, waiting = progress.decided - start.decided, progress.samples - progress.decided
+    if decided and waiting:
+        left = (progress.seconds - start.seconds) / decided * waiting
+        parts.append(f"about {_span(left)} left")
     return ", ".join(parts)
 
 
@@ -55,7 +85,15 @@ def _span(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-class Line:
+class Log(_Watch):
+    """One record at the start of each measurement, and one for each chunk."""
+
+    def _see(self, progress: "Progress", words: str) -> None:
+        if not progress.finished:
+            _LOG.info("%s: %s", self._test, words)
+
+
+class Line(_Watch):
     """One line below what pytest has printed; gone before pytest prints on.
 
     Args:
@@ -65,32 +103,57 @@ class Line:
     """
 
     def __init__(self, terminal: Any, capture: Any, test: str) -> None:
+        super().__init__(test)
         self._terminal, self._capture = terminal, capture
-        self._name = test.rpartition("::")[2]
         self._shown, self._next = False, 0.0
 
-    def __call__(self, progress: "Progress") -> None:
-        """Show how far it is, where that is worth it; clear the line at the end."""
+    def _see(self, progress: "Progress", words: str) -> None:
+        """Show it where that is worth it; clear the line at the end."""
         if progress.finished:
             self._clear()
         elif progress.seconds >= _PATIENCE and time.monotonic() >= self._next:
             self._next = time.monotonic() + _PACE
-            self._show(f"{self._name}: {_words(progress)}")
+            self._show(words)
 
-    def _show(self, text: str) -> None:
-        width = self._terminal.fullwidth - 1
-        self._write(("\r" if self._shown else "\n") + text[:width] + _CLEAR)
+    def _show(self, words: str) -> None:
+        with self._uncaptured() as width:
+            # The last column stays free: a full line would break in two.
+            text = _fitted(_short(self._test), words, width - 1)
+            sys.stdout.write(("\r" if self._shown else "\n") + text + _CLEAR)
         self._shown = True
 
     def _clear(self) -> None:
         if self._shown:
-            # Up again, to where pytest goes on.
-            column = self._terminal.width_of_current_line % self._terminal.fullwidth + 1
-            self._write(f"\r{_CLEAR}\x1b[A\x1b[{column}G")
+            with self._uncaptured() as width:
+                sys.stdout.write(f"\r{_CLEAR}{self._way_back(width)}")
             self._shown = False
 
-    def _write(self, text: str) -> None:
+    def _way_back(self, width: int) -> str:
+        """Up again, to where pytest goes on; after a full line that is where this one was."""
+        before = self._terminal.width_of_current_line
+        rest = before % width
+        return "" if before and not rest else f"\x1b[A\x1b[{rest + 1}G"
+
+    @contextmanager
+    def _uncaptured(self) -> Iterator[int]:
+        """Let ``sys.stdout`` be the terminal, this many columns wide whatever COLUMNS says.
+
+        pytest's own writer is not for this: its count of columns must stay that of its own line.
+        """
         with self._capture.global_and_fixture_disabled():
-            # Not by pytest's writer, whose count of columns must stay that of its own line.
-            sys.stdout.write(text)
+            yield os.get_terminal_size(sys.stdout.fileno()).columns or self._terminal.fullwidth
             sys.stdout.flush()
+
+
+def _short(test: str) -> str:
+    """Without its file, and in characters of one column that every terminal can write."""
+    name = test.split("::", 1)[-1]
+    return name.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _fitted(name: str, words: str, width: int) -> str:
+    """One line; where it is too long, the name gives way to the numbers."""
+    room = width - len(words) - len(": ")
+    if len(name) > room:
+        name = name[: max(room - 3, 0)] + "..."
+    return f"{name}: {words}"[:width]

@@ -65,10 +65,14 @@ def _beaten(side: Classifier, inquiry: Inquiry) -> Tensor:
 
 
 def _right_on(side: Classifier, inquiry: Inquiry) -> Problem:
-    """Some samples that a side is right on, untargeted."""
-    samples = inquiry.arm.samples
+    """Some samples that a side is right on, untargeted and as they came.
+
+    The finding is kept for contracts that disturb them otherwise, or not at all.
+    """
+    samples = inquiry.arm.clean
     everyone = torch.arange(len(samples), device=samples.labels.device)
     rows = inquiry.some(everyone, _SAMPLES)
     with torch.no_grad():
         right = correct(side(samples.inputs[rows]), samples.labels[rows])
-    return replace(inquiry.problem(side, rows[right]), targets=None)
+    rows = rows[right]
+    return replace(inquiry.problem(side, rows), inputs=samples.inputs[rows], targets=None)

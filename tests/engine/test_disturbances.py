@@ -1,15 +1,28 @@
 """Ordinary disturbances against answers in closed form, alone and under an attack."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch import nn
 
-from pytest_aerobust import ContractError, Counterexamples, DataError, Evaluation, evaluate
+from pytest_aerobust import (
+    ContractError,
+    Counterexamples,
+    DataError,
+    Evaluation,
+    evaluate,
+    robust,
+)
+from pytest_aerobust.choice import chosen
 from pytest_aerobust.disturbances import DISTURBANCES, checked_disturbances
 from pytest_aerobust.disturbed import disturbed
+from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.subject import build_subject
 
 
 def images(shape=(6, 1, 9, 9), dtype=torch.float32):
@@ -28,12 +41,12 @@ def after(inputs, mutable=None, ids=None, seed=0, **severities):
 @pytest.mark.parametrize("shape", [(6, 1, 9, 9), (6, 3, 8, 10), (6, 8, 10, 3), (6, 9, 9)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_neutral_severities_change_nothing(shape, dtype):
-    """Each kind has a severity that leaves images as they are, in shape and precision."""
-    inputs = images(shape, dtype)
+    """Each kind has a severity that leaves images as they are, to the last bit."""
+    inputs = images(shape, dtype) ** 8  # values so far apart that their mean would round them
     for name, kind in DISTURBANCES.items():
         found = after(inputs, **{name: kind.neutral})
         assert found.dtype == dtype
-        assert torch.allclose(found, inputs, atol=1e-6), name
+        assert torch.equal(found, inputs), name
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 9, 9), (4, 3, 9, 9), (4, 9, 9, 3), (4, 9, 9)])
@@ -145,6 +158,72 @@ def test_an_attack_starts_from_the_disturbed_input(linear_problem):
         assert moved <= 0.01 + 1e-6
 
 
+@pytest.mark.parametrize("target", [0, {0: 1}], ids=["its own label", "none"])
+def test_who_has_no_target_is_disturbed_all_the_same(linear_problem, target):
+    """Nobody attacks them, but they fall; the share of hits is still that of the attacked."""
+    model, x, y = linear_problem
+    attacked = torch.tensor([label != 0 if target == 0 else label == 0 for label in y.tolist()])
+    for added in (-0.3, 0.3):
+        settings = {"attack": "bim", "eps": 0, "target": target}
+        arm = evaluate(model, (x, y), **settings, disturb={"brightness": added}).unfiltered
+        stands = model((x + added).clamp(0, 1)).argmax(dim=1) == y
+        letters = np.where(attacked, np.where(stands, "s", "t"), np.where(stands, "e", "f"))
+        assert arm.outcomes == "".join(letters)
+        assert arm.accuracy == stands.double().mean().item()
+        assert arm.target_hits == (~stands[attacked]).double().mean().item()
+        assert sum(n for label, answer, n in arm.confusion if label == answer) == stands.sum()
+
+
+def test_other_budgets_know_who_fell_to_the_disturbance(linear_problem):
+    """They are beaten at every budget by what happened to them."""
+    model, x, y = linear_problem
+    settings = {"attack": "bim", "disturb": {"brightness": -0.05}}
+    found = evaluate(model, (x, y), eps=0.01, **settings)
+    for each in found.curve([0.0, 0.005, 0.01]).evaluations:
+        alone = evaluate(model, (x, y), eps=each.eps, **settings)
+        assert each.unfiltered.outcomes == alone.unfiltered.outcomes
+
+
+def test_rivals_meet_only_whom_the_disturbance_left(linear_problem):
+    """An attack is credited with nobody who fell before it began."""
+    model, x, y = linear_problem
+    settings = {"attack": "bim", "eps": 0.002, "disturb": {"brightness": 0.3}}
+    found = evaluate(model, (x, y), **settings)
+    (noise,) = (each for each in found.evidence if each.name == "noise")
+    assert 0.3 < found.unfiltered.accuracy < 0.7
+    assert noise.text.endswith("bim 0")
+
+
+def test_what_is_remembered_of_a_model_is_of_inputs_as_they_came(linear_problem):
+    """The search without a budget tells a later contract the same, whoever asked for it first."""
+    model, x, y = linear_problem
+    subject = build_subject(model, (x, y))
+    plain = Measurement(chosen("bim", "linf", None, None), 0.01, "white-box")
+    told = []
+    for disturbances in ({}, {"brightness": 0.08}):
+        remembered = {}
+        measure(
+            subject,
+            replace(plain, disturbances=checked_disturbances(disturbances)),
+            remembered=remembered,
+        )
+        (finding,) = (each for key, each in remembered.items() if key[0] == "unbounded")
+        told.append(finding.text)
+    assert told[0] == told[1] == "with the whole range as budget PGD leaves 0 of 64 samples"
+
+
+def test_chunks_change_nothing(linear_problem):
+    """Whatever the size of a chunk, the same samples fall."""
+    model, x, y = linear_problem
+    told = {"noise": 0.03, "brightness": 0.02}
+    pgd = chosen("pgd", "linf", None, None)
+    wanted = Measurement(pgd, 0.01, "white-box", disturbances=checked_disturbances(told))
+    subject = build_subject(model, (x, y))
+    whole = measure(subject, wanted, chunk=200).unfiltered.outcomes
+    assert measure(subject, wanted, chunk=7).unfiltered.outcomes == whole
+    assert set(whole) == {"s", "b"}
+
+
 def test_both_arms_meet_the_disturbance(digits, digits_model, digits_filter):
     """Behind a filter the same images are judged by the pipeline; chunks change nothing."""
     data = tuple(part[:300] for part in digits)
@@ -169,10 +248,34 @@ def test_behind_the_filter_there_are_no_inputs(digits, digits_model):
         evaluate(digits_model, data, **settings, disturb={"blur": 1})
 
 
+@pytest.mark.parametrize(
+    "given", [{"steps": 3}, {"norm": "l2"}, {"attack_args": {"steps": 3}}, {"queries": 5}], ids=str
+)
+def test_settings_of_no_attack(linear_problem, given):
+    """What only an attack could use is refused where there is none."""
+    model, x, y = linear_problem
+    (name,) = given
+    with pytest.raises(ContractError, match=rf"{name}= is for an attack"):
+        evaluate(model, (x, y), disturb={"brightness": 0.1}, **given)
+    with pytest.raises(ContractError, match=rf"{name}= is for an attack"):
+        robust(vary={"brightness": st.floats(0, 1)}, min_acc=0.5, **given)
+
+
+def test_no_curve_without_an_attack(linear_problem):
+    """A disturbance has no budget to follow; under an attack the area starts where it left."""
+    model, x, y = linear_problem
+    alone = evaluate(model, (x, y), disturb={"brightness": 0.05})
+    with pytest.raises(ContractError, match="no attack whose budgets"):
+        alone.curve()
+    attacked = evaluate(model, (x, y), attack="fgsm", eps=0.01, disturb={"brightness": 0.05})
+    curve = attacked.curve([0.01]).unfiltered
+    assert curve.area == pytest.approx((alone.unfiltered.accuracy + curve.accuracy[0]) / 2)
+
+
 def test_nothing_to_test(linear_problem):
     """Neither an attack nor a disturbance is an error, as is a budget without an attack."""
     model, x, y = linear_problem
     with pytest.raises(ContractError, match="needs attack="):
         evaluate(model, (x, y))
-    with pytest.raises(ContractError, match=r"budget of an attack"):
+    with pytest.raises(ContractError, match=r"eps= is for an attack"):
         evaluate(model, (x, y), eps=0.1, disturb={"noise": 0.1})
