@@ -356,8 +356,8 @@ _NOT_ADAM = "Foolbox's class never uses Adam; use LinfAdamProjectedGradientDesce
 _OTHER_SAMPLES = "it answers with other samples, so no budget bounds it"
 _REFINES = "it refines the examples of another attack; name that one"
 REFUSED: Mapping[str, str] = {
-    "SpatialAttack": "it rotates and shifts, so no budget bounds it; state such disturbances with "
-    "vary={'rotation': st.floats(-15, 15), 'shift': st.integers(-2, 2)}",
+    "SpatialAttack": "it rotates and shifts, so no budget bounds it; use blur or contrast for a "
+    "change of the whole image within a budget, or vary={'rotation': st.floats(-15, 15)}",
     "DatasetAttack": f"{_OTHER_SAMPLES}; use blended-noise, or boundary with an init_attack",
     "BinarizationRefinementAttack": f"{_REFINES}, such as pointwise",
     "L1AdamBasicIterativeAttack": _NOT_ADAM,

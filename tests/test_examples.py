@@ -18,11 +18,11 @@ def copied(pytester, name):
 
 
 def test_quickstart_trains_passes_and_shows_the_filter_broken_once_known(pytester):
-    """Five contracts pass, the strict xfail fails as expected, and a second run trains nothing."""
+    """Six contracts pass, the strict xfail fails as expected, and a second run trains nothing."""
     suite = copied(pytester, "quickstart")
     for _ in range(2):
         result = pytester.runpytest_subprocess("--aerobust", str(suite))
-        result.assert_outcomes(passed=5, xfailed=1)
+        result.assert_outcomes(passed=6, xfailed=1)
         result.stdout.fnmatch_lines(["*test_filter_helps_against_who_knows_it*failed (xfail)*"])
         trained = sorted((suite / ".models").glob("*.pt"), key=str)
         written = [path.stat().st_mtime_ns for path in trained]

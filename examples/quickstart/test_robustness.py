@@ -1,6 +1,7 @@
 """What the digit classifier must withstand, with its autoencoder filter in front."""
 
 import pytest
+from hypothesis import strategies as st
 
 from pytest_aerobust import FloorBroken, epsilons, robust
 
@@ -29,6 +30,11 @@ def test_filter_helps_against_who_knows_it():
 @robust(attack="fgsm", eps=epsilons(0.01, 0.05), min_acc=0.7)
 def test_withstands_every_budget_of_a_range():
     """Hypothesis draws the budgets; a failure would name the smallest that breaks the floor."""
+
+
+@robust(vary={"brightness": st.floats(-0.1, 0.1)}, min_acc=0.9)
+def test_withstands_any_light():
+    """Hypothesis draws how bright or dark the images are; a failure would be shrunk."""
 
 
 @robust(attack="pgd", norm="l2", eps=0.2, max_drop=0.15)
