@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_aerobust import disturbances
 from pytest_aerobust.errors import FloorBroken, Inconclusive
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.varied import spelled
@@ -94,6 +95,8 @@ class Judged:
             low, high = arm.accuracy_interval
             found[f"{name}_accuracy_low"] = float(low)
             found[f"{name}_accuracy_high"] = float(high)
+        if evaluation.disturbances:
+            found["disturbances"] = disturbances.spelled(evaluation.disturbances)
         if evaluation.targets is not None:
             low, high = evaluation.pipeline.target_hits_interval
             found["target"] = evaluation.target

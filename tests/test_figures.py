@@ -285,6 +285,17 @@ class TestAccuracyCurves:
             assert list(line.get_xdata()) == [0, 0.05, 0.1, EPS, 0.25]
             assert list(line.get_ydata()) == [evaluation.arms[arm].clean_accuracy, *heights]
 
+    def test_under_a_disturbance_they_are_curves_of_their_own(self, sweep):
+        """Named by what happened, and without the clean accuracy, which is of other inputs."""
+        turned = [replace(each, disturbances=(("rotation", (10.0,)),)) for each in sweep]
+        figure = figures.accuracy_curves([*sweep, *turned])
+        starts = [min(line.get_xdata()) for line in figure.axes[0].lines]
+        assert sorted(starts) == [0, 0, 0.05, 0.05]
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert sum("rotation 10 degrees" in name for name in names) == 2
+        shown = figures.confusion(turned[0])
+        assert "rotation 10 degrees, BIM Linf" in title(shown)
+
     def test_are_told_apart_without_colour(self, sweep):
         """Arms differ in dashes and markers; the legend and the title name what is drawn."""
         figure = figures.accuracy_curves(sweep)

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
+from pytest_aerobust.disturbances import spelled
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.figures.drawing import COLOURS, MARKERS, entitle, legend, new_figure
 from pytest_aerobust.results import Evaluation, Interval
@@ -26,6 +27,7 @@ class _Words:
     """What tells one curve from another; empty where it says nothing."""
 
     name: str
+    disturbances: str
     attack: str
     target: str
     threat: str
@@ -65,9 +67,10 @@ def accuracy_curves(
 ) -> Figure:
     """Accuracy under attack over the budget, with and without the filter.
 
-    One curve for each arm, attack, target and threat, from the clean accuracy at budget 0. What
-    all curves share is in the title, what tells them apart in the legend. An arm that stopped
-    early is a bar over all that its accuracy can be. Unfiltered curves that coincide are one.
+    One curve for each arm, disturbance, attack, target and threat, from the clean accuracy at
+    budget 0 where nothing disturbs the inputs. What all curves share is in the title, what tells
+    them apart in the legend. An arm that stopped early is a bar over all that its accuracy can
+    be. Unfiltered curves that coincide are one.
 
     Args:
         evaluations: In any order, all of one norm; or such under the name of each filter, to
@@ -150,7 +153,8 @@ def _curves(named: Mapping[str, Sequence[Evaluation]]) -> list[_Curve]:
     for words, evaluation in _measured(named):
         arm = evaluation.arms[words.arm]
         curve = curves.setdefault(words, _Curve(words))
-        curve.add(0.0, arm.clean_interval)
+        if not evaluation.disturbances:  # else who is right at budget 0 is another question
+            curve.add(0.0, arm.clean_interval)
         curve.add(evaluation.eps, arm.accuracy_interval)
     return list(curves.values())
 
@@ -162,7 +166,8 @@ def _measured(
     for name, evaluations in named.items():
         for e in sorted(evaluations, key=lambda e: (e.label, _target(e), e.threat, e.eps)):
             for arm in e.arms:
-                yield _Words(name, e.label, _target(e), e.threat, arm), e
+                happens = spelled(e.disturbances) if e.disturbances else ""
+                yield _Words(name, happens, e.label, _target(e), e.threat, arm), e
 
 
 def _target(evaluation: Evaluation) -> str:
@@ -174,7 +179,7 @@ def _merged(curves: list[_Curve]) -> list[_Curve]:
     kept: dict[Any, _Curve] = {}
     for curve in curves:
         words = curve.words
-        common = (words.attack, words.target, *sorted(curve.points.items()))
+        common = (words.disturbances, words.attack, words.target, *sorted(curve.points.items()))
         key = common if words.arm == "unfiltered" else words
         first = kept.setdefault(key, curve)
         name = words.name if words.name == first.words.name else ""

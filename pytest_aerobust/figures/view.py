@@ -5,6 +5,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from pytest_aerobust.catalogue import NOTHING
+from pytest_aerobust.disturbances import spelled
 from pytest_aerobust.errors import ContractError, UndecidedError, did_you_mean
 from pytest_aerobust.results import Arm, Confusion, Evaluation
 
@@ -56,10 +58,13 @@ class View:
 
 
 def conditions(evaluation: Evaluation, arm: str) -> str:
-    """Attack, norm, budget, target, threat and arm in one line."""
+    """Disturbances, attack, norm, budget, target, threat and arm in one line."""
+    before = [spelled(evaluation.disturbances)] if evaluation.disturbances else []
+    if evaluation.attack == NOTHING.name:
+        return ", ".join([*before, NOTHING.title, arm])
     target = [] if evaluation.target is None else [f"target {evaluation.target}"]
     attack = f"{evaluation.label} eps={evaluation.eps:.4g}"
-    return ", ".join([attack, *target, evaluation.threat, arm])
+    return ", ".join([*before, attack, *target, evaluation.threat, arm])
 
 
 def view_of(evaluation: Evaluation, arm: ArmName | None, attacked: bool) -> View:

@@ -29,6 +29,7 @@ def test_a_disturbance_alone_is_a_contract(suite):
     assert any("simplest failing draw: brightness 0.26 added" in line for line in rest)
     assert row["simplest_failing_draw"] == "brightness 0.26 added"
     assert row["clean_accuracy"] == 1.0
+    assert row["disturbances"] == "brightness 0.26 added"
 
 
 def test_a_disturbance_that_is_withstood(suite):
