@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -91,8 +92,17 @@ class Campaign:
             fresh=fresh,
             device=self._device,
         )
-        self._last = replace(found, follow=partial(self._curve, eps))
+        self._last = replace(found, follow=partial(self._follow, eps))
         return self._last
+
+    def _follow(self, largest: float, budgets: Sequence[float] | None) -> Curve:
+        """A curve from what is known so far, of which nothing comes back.
+
+        Nobody weighs the evidence of its budgets, so no verdict may rest on them.
+        """
+        branch = copy(self)
+        branch._carried = deepcopy(self._carried)
+        return branch._curve(largest, budgets)
 
     def _curve(self, largest: float, budgets: Sequence[float] | None) -> Curve:
         """From the largest budget down: who stands there is not attacked again."""

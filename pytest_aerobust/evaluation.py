@@ -79,11 +79,13 @@ class Carried:
         unfiltered: Of the bare arm.
         filtered: Of the pipeline's.
         table: The target of each class, where there are targets: those of the first budget.
+        doubts: What speaks against these targets.
     """
 
     unfiltered: CarriedArm = field(default_factory=CarriedArm)
     filtered: CarriedArm = field(default_factory=CarriedArm)
     table: Table | None = None
+    doubts: tuple[str, ...] = ()
 
 
 class Need(Enum):
@@ -204,7 +206,6 @@ class _Run:
         self._sides, self._measurement = sides, measurement
         self._bounds, self._classes = bounds.to(sides.samples.inputs), classes
         self._search = build_attack(measurement.attack)
-        self._doubts: tuple[str, ...] = ()
         self._findings: list[Evidence] = []
         self._digest = digest(sides.modules)
         _check_filter(measurement, sides)
@@ -277,7 +278,7 @@ class _Run:
         )
         for rows in run.chunks(None):
             run.attack(rows)
-        self._doubts = tuple(
+        self._carried.doubts = tuple(
             f"the targets come from the untargeted attack on the bare model, and {finding.text}"
             for finding in run._unfiltered.tally.evidence(self._measurement.attack.spec.name, "")
             if finding.void
@@ -562,7 +563,7 @@ class _Run:
             *pipeline.target_notes(),
             *pipeline.carried_notes(),
             *(note for arm in self._arms for note in arm.draw_notes()),
-            *self._doubts,
+            *self._carried.doubts,
             *count_note(len(samples)),
         )
 

@@ -72,7 +72,11 @@ class Ledger:
         self.searched_to[rows] = self.searched_to[rows].clamp_min(eps)
 
     def saw_minimum(self, rows: Tensor) -> None:
-        """No search that looks for the nearest example finds one of `rows` in a smaller ball."""
+        """No search that looks for the nearest example finds one of `rows` in a smaller ball.
+
+        Of whom it has not won this says nothing: what it looks for may lie in a larger one.
+        """
+        rows = rows[self.won_from[rows] < torch.inf]
         below = torch.nextafter(self.won_from[rows], torch.zeros(1, dtype=torch.float64))
         self.searched_to[rows] = self.searched_to[rows].maximum(below)
 

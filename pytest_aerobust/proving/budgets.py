@@ -61,9 +61,8 @@ class OverBudgets:
         if isinstance(self._contract.eps, float):
             self._evaluation(self._contract.eps, full=self._full)
             return self._judged(self._contract.eps)
-        nested = self._contract.floors.min_gain is None
         draws = self._guarded.draws
-        boundary = find_boundary(self._points, self, nested=nested, draws=draws)
+        boundary = find_boundary(self._points, self, nested=self._nested, draws=draws)
         decisive = boundary.failing
         if decisive is None:
             # A proof beats a doubt: only where nothing fails, void evidence at any budget counts.
@@ -71,6 +70,11 @@ class OverBudgets:
             decisive = max(doubtful, default=self._points[-1])
         said = boundary_words(boundary, self._points, self._contract.floors)
         return replace(self._judged(decisive), boundary=boundary, settled=said)
+
+    @property
+    def _nested(self) -> bool:
+        """Whether a failure stays one whatever else is found: a gain may come back."""
+        return self._contract.floors.min_gain is None
 
     @cached_property
     def _points(self) -> tuple[float, ...]:
@@ -137,8 +141,9 @@ class OverBudgets:
 
         def need(evaluation: Evaluation) -> Need:
             wanted = asked(evaluation)
-            # Once a budget fails no other one's pass needs a guard.
-            return Need.NOTHING if wanted is Need.EVIDENCE and self._broken else wanted
+            # Once a budget fails for good no other one's pass needs a guard.
+            settled = self._broken and self._nested
+            return Need.NOTHING if wanted is Need.EVIDENCE and settled else wanted
 
         evaluation = self._campaign.measure(eps, need, fresh=fresh)
         self._broken = self._broken or self.known(eps) is False

@@ -270,3 +270,56 @@ def test_a_curve_of_what_came_from_a_file(linear_problem):
             evaluation.curve(budgets)
     with pytest.raises(ContractError, match=r"share of the samples"):
         evaluation.curve([0.01]).unfiltered.quantile(50)
+
+
+def test_a_minimum_short_of_the_target_settles_no_larger_budget():
+    """Who was beaten, but not at the target, is hunted again in a larger ball."""
+    ledger = Ledger(2, targeted=True)
+    rows, near = torch.tensor([0, 1]), torch.tensor([0.1, 0.1], dtype=torch.float64)
+    ledger.saw_examples(rows, near, torch.tensor([5, 6]), torch.tensor([False, True]))
+    ledger.saw_end(rows[:1], 0.2)
+    ledger.saw_minimum(rows)
+    assert bytes(ledger.outcomes(0.2).tolist()).decode() == "bt"
+    assert bytes(ledger.outcomes(0.3).tolist()).decode() == "ht"
+    assert bytes(ledger.outcomes(0.05).tolist()).decode() == "ss"
+
+
+def test_a_curve_settles_no_verdict(digits, digits_model):
+    """Nobody weighs the evidence of its smaller budgets, so a contract takes none of them over."""
+    found = campaign(digits_model, tuple(part[:100] for part in digits))
+    evaluation = found.measure(0.1)
+    before = found.known(0.03).unfiltered.outcomes
+    assert "?" in before
+    assert evaluation.curve([0.03, 0.1]).unfiltered.accuracy[0] > evaluation.unfiltered.accuracy
+    assert found.known(0.03).unfiltered.outcomes == before
+
+
+def test_doubts_about_derived_targets_are_told_at_every_budget(linear_problem):
+    """The table is derived once, from the first budget; so is what is to be said of it."""
+    model, x, y = linear_problem
+
+    class Blind(nn.Module):
+        def forward(self, inputs):
+            logits = model(inputs)
+            return logits.detach() + 0 * logits
+
+    found = campaign(Blind(), (x, y), target="natural")
+    for eps in (0.05, 0.02):
+        notes = found.measure(eps).notes
+        assert any("the targets come from the untargeted attack" in note for note in notes)
+
+
+def test_a_gain_is_guarded_although_another_budget_fails(digits, digits_model, digits_filter):
+    """What is found later may mend a gain, so a pass beside a failure keeps its evidence."""
+    data, gains = tuple(part[:100] for part in digits), {}
+    for eps in (0.03, 0.15):
+        found = evaluate(digits_model, data, filter=digits_filter, attack="bim", eps=eps)
+        gains[eps] = found.filtered.accuracy - found.unfiltered.accuracy
+    failing, passing = sorted(gains, key=gains.get)
+    assert gains[failing] < gains[passing]
+    (case,) = cases(attack="bim", eps=epsilons(0.01, 0.3), min_gain=gains[passing])
+    parts = Parts(digits_model, data, digits_filter, (0, 1), None)
+    robustness = Session(Settings()).guard(case.contract, parts, "test_it.py::test_it")
+    assert not robustness._proof.holds(failing)
+    assert robustness._proof.holds(passing)
+    assert "noise" in {finding.name for finding in robustness(passing).evidence}
