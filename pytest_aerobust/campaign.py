@@ -1,25 +1,21 @@
 """One subject under one attack at several budgets: each measurement starts from all others."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from pytest_aerobust.arguments import checked_count, checked_eps
+from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
 from pytest_aerobust.checks import OF_ANSWERS
-from pytest_aerobust.choice import NO_ATTACK, chosen
-from pytest_aerobust.disturbances import checked_disturbances
+from pytest_aerobust.choice import NO_ATTACK
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Carried, Measurement, Need, OnProgress, measure, silent
 from pytest_aerobust.results import EXEMPT, FELL, WRONG, Arm, ArmCurve, Curve, Evaluation
 from pytest_aerobust.subjects.subject import Subject
-from pytest_aerobust.targets import checked_target
-from pytest_aerobust.varied import OF_THE_ATTACK
 from pytest_aerobust.weighing import Remembered
 
 # Steps of a curve whose budgets nobody names.
@@ -159,86 +155,3 @@ def _recalled(arm: Arm, carried: CarriedArm, eps: float) -> Arm:
     known = carried.ledger.outcomes(eps).numpy().astype(np.uint8)
     settled = np.isin(measured, [ord(letter) for letter in (WRONG, EXEMPT, FELL)])
     return Arm(np.where(settled, measured, known).tobytes().decode("ascii"))
-
-
-class Variations:
-    """Measurements of one subject that differ in what a contract varies beside the budget.
-
-    Nothing but the clean pass is carried: other steps, seeds or inputs are other attacks.
-
-    Args:
-        subject: What is under test.
-        measurement: As the contract states it.
-        remembered: Findings about this subject; new ones are added.
-        on_progress: Is told how far each measurement has come.
-        device: Where to run; None stays where the model is.
-    """
-
-    def __init__(
-        self,
-        subject: Subject,
-        measurement: Measurement,
-        *,
-        remembered: Remembered,
-        on_progress: OnProgress = silent,
-        device: str | None = None,
-    ) -> None:
-        self._subject, self._measurement = subject, measurement
-        self._remembered, self._on_progress, self._device = remembered, on_progress, device
-        self._clean = Carried()
-
-    def measure(
-        self,
-        values: Mapping[str, Any],
-        need: Callable[[Evaluation], Need] = in_full,
-        on_examples: OnExamples = unseen,
-    ) -> Evaluation:
-        """Measure with some values in place of those that are stated.
-
-        Args:
-            values: By name; empty for the contract as it is stated.
-            need: Asked what is still needed.
-            on_examples: Is shown every verified example.
-
-        Raises:
-            ContractError: Values that can't be meant.
-            SubjectError, AttackError: As :func:`measure`.
-        """
-        carried = Carried(
-            CarriedArm(self._clean.unfiltered.clean), CarriedArm(self._clean.filtered.clean)
-        )
-        found = measure(
-            self._subject,
-            _with(self._measurement, values),
-            need=need,
-            on_examples=on_examples,
-            on_progress=self._on_progress,
-            remembered=self._remembered,
-            carried=carried,
-            device=self._device,
-        )
-        self._clean = carried
-        return found
-
-
-def _with(measurement: Measurement, values: Mapping[str, Any]) -> Measurement:
-    try:
-        others = {name: value for name, value in values.items() if name not in OF_THE_ATTACK}
-        attack = measurement.attack
-        if "steps" in values:
-            attack = chosen(
-                attack.spec.name,
-                attack.norm,
-                None,
-                {**attack.arguments, "steps": values["steps"]},
-            )
-        target, seed = values.get("target"), checked_count("seed", values.get("seed"), least=0)
-        return replace(
-            measurement,
-            attack=attack,
-            target=measurement.target if target is None else checked_target(target),
-            seed=measurement.seed if seed is None else seed,
-            disturbances=checked_disturbances(others),
-        )
-    except ContractError as error:
-        raise ContractError(f"vary= drew what can't be meant, {values}: {error}") from None

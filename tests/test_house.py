@@ -34,6 +34,7 @@ FLOORS = [
     "weighing",
     "evaluation",
     "campaign",
+    "variations",
     "examples",
     "saved",
     "worst",

@@ -1,0 +1,102 @@
+"""One subject under one contract with other steps, targets, seeds or inputs than it states."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pytest_aerobust.arguments import checked_count
+from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
+from pytest_aerobust.choice import chosen
+from pytest_aerobust.disturbances import checked_disturbances
+from pytest_aerobust.errors import ContractError
+from pytest_aerobust.evaluation import Carried, Measurement, Need, OnProgress, measure, silent
+from pytest_aerobust.results import Evaluation
+from pytest_aerobust.subjects.subject import Subject
+from pytest_aerobust.targets import checked_target
+from pytest_aerobust.varied import OF_THE_ATTACK
+from pytest_aerobust.weighing import Remembered
+
+
+class Variations:
+    """Measurements of one subject that differ in what a contract varies beside the budget.
+
+    Nothing but the clean pass is carried: other steps, seeds or inputs are other attacks. Where
+    answers are random, not even that: another seed draws others.
+
+    Args:
+        subject: What is under test.
+        measurement: As the contract states it.
+        remembered: Findings about this subject; new ones are added.
+        on_progress: Is told how far each measurement has come.
+        device: Where to run; None stays where the model is.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        measurement: Measurement,
+        *,
+        remembered: Remembered,
+        on_progress: OnProgress = silent,
+        device: str | None = None,
+    ) -> None:
+        self._subject, self._measurement = subject, measurement
+        self._remembered, self._on_progress, self._device = remembered, on_progress, device
+        self._clean = Carried()
+
+    def measure(
+        self,
+        values: Mapping[str, Any],
+        need: Callable[[Evaluation], Need],
+        on_examples: OnExamples = unseen,
+    ) -> Evaluation:
+        """Measure with some values in place of those that are stated.
+
+        Args:
+            values: By name; empty for the contract as it is stated.
+            need: Asked what is still needed.
+            on_examples: Is shown every verified example.
+
+        Raises:
+            ContractError: Values that can't be meant.
+            SubjectError, AttackError: As :func:`measure`.
+        """
+        carried = Carried(
+            CarriedArm(self._clean.unfiltered.clean), CarriedArm(self._clean.filtered.clean)
+        )
+        found = measure(
+            self._subject,
+            _with(self._measurement, values),
+            need=need,
+            on_examples=on_examples,
+            on_progress=self._on_progress,
+            remembered=self._remembered,
+            carried=carried,
+            device=self._device,
+        )
+        if self._subject.draws == 1:
+            self._clean = carried
+        return found
+
+
+def _with(measurement: Measurement, values: Mapping[str, Any]) -> Measurement:
+    try:
+        others = {name: value for name, value in values.items() if name not in OF_THE_ATTACK}
+        attack = measurement.attack
+        if "steps" in values:
+            attack = chosen(
+                attack.spec.name,
+                attack.norm,
+                None,
+                {**attack.arguments, "steps": values["steps"]},
+            )
+        target, seed = values.get("target"), checked_count("seed", values.get("seed"), least=0)
+        return replace(
+            measurement,
+            attack=attack,
+            target=measurement.target if target is None else checked_target(target),
+            seed=measurement.seed if seed is None else seed,
+            disturbances=checked_disturbances(others),
+        )
+    except ContractError as error:
+        raise ContractError(f"vary= drew what can't be meant, {values}: {error}") from None
