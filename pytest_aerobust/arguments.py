@@ -53,6 +53,28 @@ def checked_floor(name: str, value: Any) -> Fraction | None:
     return floor
 
 
+def checked_confidence(value: Any) -> Fraction | None:
+    """A probability as the exact fraction of its decimal text.
+
+    Raises:
+        ContractError: It is no number in (0, 1).
+    """
+    if value is None:
+        return None
+    if not is_number(value) or not 0 < value < 1:
+        percent = is_number(value) and 50 <= value < 100
+        hint = f"; did you mean {value / 100:g}?" if percent else ""
+        raise ContractError(f"confidence={value!r}: expected a number in (0, 1){hint}")
+    return Fraction(str(value))
+
+
+def checked_switch(name: str, value: Any) -> bool:
+    """True or False, and nothing that merely counts as one of them."""
+    if not isinstance(value, bool):
+        raise ContractError(f"{name}={value!r}: expected True or False")
+    return value
+
+
 def checked_bounds(value: Any) -> Bounds:
     """Bounds as two floats.
 

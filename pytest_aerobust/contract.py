@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import product
 from typing import Any, Never, cast
 
@@ -14,12 +15,14 @@ from pytest_aerobust.arguments import (
     FilterGradient,
     Mask,
     Statistics,
+    checked_confidence,
     checked_count,
     checked_feature_bounds,
     checked_filter_gradient,
     checked_fixture,
     checked_mutable,
     checked_statistics,
+    checked_switch,
     checked_threat,
 )
 from pytest_aerobust.budgets import Budgets, Drawn, Epsilons, checked_budgets
@@ -34,7 +37,6 @@ from pytest_aerobust.varied import Strategies, check_fit, checked_vary
 
 _LATER = {
     "max_regression": "it needs a stored baseline, which this version can't keep yet",
-    "confidence": "this version judges the samples at hand, not the population behind them",
 }
 
 
@@ -70,6 +72,8 @@ class Contract:
         strength: Whether a pass needs the dear checks, too.
         queries: The most answers that a black-box attacker gets for one sample; None: no limit.
         vary: What Hypothesis varies beside the budget.
+        confidence: How sure a verdict about the population must be; None judges the samples.
+        sequential: Whether samples are looked at in random order until that is known.
     """
 
     attack: AttackChoice
@@ -92,6 +96,8 @@ class Contract:
     strength: Strength = "standard"
     queries: int | None = None
     vary: Strategies = ()
+    confidence: Fraction | None = None
+    sequential: bool = False
 
     @property
     def id(self) -> str:
@@ -169,6 +175,7 @@ class Contract:
         self._check_queries()
         self._check_curves()
         self._check_vary()
+        self._check_confidence()
         if self.target is not None and self.target.derived and spec.target == "only":
             raise ContractError(
                 f"target={self.target.plain!r} is derived from the untargeted attack, but "
@@ -204,6 +211,25 @@ class Contract:
             raise ContractError(
                 f"eps={self.eps} varies, and vary= varies {', '.join(dict(self.vary))}: state one "
                 "budget, or two marks"
+            )
+
+    def _check_confidence(self) -> None:
+        if self.confidence is None:
+            if self.sequential:
+                raise ContractError(
+                    "sequential=True stops as soon as the population is known well enough: state "
+                    "how well, as in confidence=0.95"
+                )
+            return
+        if self.vary or not isinstance(self.eps, float):
+            raise ContractError(
+                f"confidence={float(self.confidence):g} speaks of one budget and one attack: state "
+                "one number as eps and leave vary= out, or write two marks"
+            )
+        if self.sequential and self.floors.min_gain is not None:
+            raise ContractError(
+                "sequential=True can't test min_gain, which compares two arms: leave it out, and "
+                "all samples are measured"
             )
 
     def _check_queries(self) -> None:
@@ -267,6 +293,7 @@ def robust(
     seed: int | None = None,
     queries: int | None = None,
     confidence: float | None = None,
+    sequential: bool = False,
     waive: Mapping[str, str] | None = None,
     strength: Strength = "standard",
     marks: Any = (),
@@ -331,7 +358,13 @@ def robust(
         seed: Seed of random starts and draws.
         queries: Most answers of the pipeline for one sample, at least 1, starting points and line
             searches included; for the attacks that ask without gradients. No limit by default.
-        confidence: Reserved for statements about the population; refused in this version.
+        confidence: Least probability, in (0, 1), that the verdict is right for the population
+            that the samples were drawn from: a contract passes or fails only where exact bounds
+            (Clopper-Pearson) clear its floors, and is inconclusive otherwise. By default the
+            samples at hand are judged.
+        sequential: Look at the samples in seeded random order and stop as soon as an
+            anytime-valid test knows as much; needs `confidence`. All samples take fewer where the
+            accuracy is far from the floor, and say more where it is near.
         waive: Checks of the evidence that are turned off, each with the reason, which is kept with
             the result: ``{"noise": "trained on noise, see ticket 7"}``.
         strength: How much evidence a pass needs: ``"standard"``, at most a fifth of the attack's
@@ -401,6 +434,8 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         "strength": checked_strength(given["strength"]),
         "queries": checked_count("queries", given["queries"], least=1),
         "vary": checked_vary(given["vary"]),
+        "confidence": checked_confidence(given["confidence"]),
+        "sequential": checked_switch("sequential", given["sequential"]),
     }
     marks = _checked_marks(given["marks"])
     found = []

@@ -93,6 +93,7 @@ class Need(Enum):
 
     ATTACK = "more samples have to be attacked"
     EVIDENCE = "the floors hold whatever the other samples do; the evidence is still weighed"
+    PROOF = "the other samples don't count; the evidence of these is still weighed"
     NOTHING = "the verdict is certain"
 
 
@@ -312,7 +313,7 @@ class _Run:
         """Chunk by chunk, for as long as anything is needed."""
         chunks = self.chunks(chunk)
         on_progress(self.progress())
-        while chunks and (wanted := self.need()) is not Need.NOTHING:
+        while chunks and (wanted := self.need()) in (Need.ATTACK, Need.EVIDENCE):
             step = self.attack if wanted is Need.ATTACK else self.look
             step(chunks.pop(0))
             on_progress(self.progress())

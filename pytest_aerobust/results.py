@@ -87,6 +87,11 @@ class Arm:
         return self.outcomes.count(EXEMPT)
 
     @property
+    def attackable(self) -> int:
+        """Samples that are right and that the attacker, where he has targets, has one for."""
+        return self.correct - self.exempt - self.outcomes.count(FELL)
+
+    @property
     def complete(self) -> bool:
         """Whether every sample has its final outcome."""
         return not self.pending and HUNTED not in self.outcomes
@@ -124,8 +129,7 @@ class Arm:
     def target_hits_interval(self) -> Interval:
         """What the share of the attacked samples that reach the target can still be."""
         hits, undecided = self.outcomes.count(AT_TARGET), self.outcomes.count(HUNTED)
-        attacked = self.correct - self.exempt - self.outcomes.count(FELL)
-        return self._share(hits, self.pending + undecided, attacked)
+        return self._share(hits, self.pending + undecided, self.attackable)
 
     @property
     def target_hits(self) -> float:

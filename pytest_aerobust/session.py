@@ -76,6 +76,7 @@ class Session:
             filter_gradient=contract.filter_gradient,
             draws=contract.eot or 1,
             samples=costs.samples,
+            shuffle=contract.sequential,
             seed=costs.seed or 0,
         )
         if subject.filter is None and contract.floors.min_gain is not None:

@@ -26,12 +26,16 @@ class FloorCheck:
         floor: Its value.
         measured: What the quantity can still be.
         holds: Whether it holds; None while that is open.
+        of: Whose quantity it is, in words; empty where it is that of the samples.
+        remedy: What would settle it, in words, where no attack does.
     """
 
     name: str
     floor: Fraction
     measured: Interval
     holds: bool | None
+    of: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,9 @@ class Verdict:
     """The outcome of a contract.
 
     Attributes:
-        outcome: ``passed``; ``failed``; ``inconclusive``, every floor holds but the evidence
-            is void, or the model does not stand by its answers; or ``undecided``, more
-            samples have to be attacked.
+        outcome: ``passed``; ``failed``; ``inconclusive``, no floor is broken but the evidence
+            is void or too little, or the model does not stand by its answers; or ``undecided``,
+            more samples have to be attacked.
         checks: Every floor with its numbers.
         void: The evidence that a pass can't rest on.
     """
@@ -51,8 +55,20 @@ class Verdict:
     void: tuple[Evidence, ...] = ()
 
 
+Check = Callable[[str, Fraction, Evaluation], FloorCheck]
+"""Holds one floor, by name and value, against an evaluation."""
+
+
 @dataclass(frozen=True)
-class _Quantity:
+class Quantity:
+    """What a floor is about.
+
+    Attributes:
+        words: Its name for people.
+        measure: What it can still be, of the samples.
+        at_least: Whether the floor is the least that it may be, or the most.
+    """
+
     words: str
     measure: Callable[[Evaluation], Interval]
     at_least: bool
@@ -63,16 +79,30 @@ def _gain(evaluation: Evaluation) -> Interval:
     return filtered.accuracy_interval - unfiltered.accuracy_interval
 
 
-_QUANTITIES = {
-    "min_clean_acc": _Quantity("clean accuracy", lambda e: e.pipeline.clean_interval, True),
-    "min_acc": _Quantity("robust accuracy", lambda e: e.pipeline.accuracy_interval, True),
-    "max_drop": _Quantity("accuracy lost", lambda e: e.pipeline.drop_interval, False),
-    "min_gain": _Quantity("accuracy gained by the filter", _gain, True),
-    "max_target_hits": _Quantity("target hits", lambda e: e.pipeline.target_hits_interval, False),
+QUANTITIES = {
+    "min_clean_acc": Quantity("clean accuracy", lambda e: e.pipeline.clean_interval, True),
+    "min_acc": Quantity("robust accuracy", lambda e: e.pipeline.accuracy_interval, True),
+    "max_drop": Quantity("accuracy lost", lambda e: e.pipeline.drop_interval, False),
+    "min_gain": Quantity("accuracy gained by the filter", _gain, True),
+    "max_target_hits": Quantity("target hits", lambda e: e.pipeline.target_hits_interval, False),
 }
 
 
-def judge(floors: Floors, evaluation: Evaluation) -> Verdict:
+def about_samples(name: str, floor: Fraction, evaluation: Evaluation) -> FloorCheck:
+    """One floor against what is known of the samples at hand."""
+    measured = QUANTITIES[name].measure(evaluation)
+    return FloorCheck(name, floor, measured, holding(name, floor, measured))
+
+
+def holding(name: str, floor: Fraction, measured: Interval) -> bool | None:
+    """Whether a floor holds whatever its quantity still turns out to be; None while open."""
+    low, high = measured
+    if QUANTITIES[name].at_least:
+        return True if low >= floor else False if high < floor else None
+    return True if high <= floor else False if low > floor else None
+
+
+def judge(floors: Floors, evaluation: Evaluation, check: Check = about_samples) -> Verdict:
     """The verdict on an evaluation, finished or not; a pure function of both.
 
     A floor is decided by interval arithmetic over everything that the samples not yet attacked
@@ -80,13 +110,15 @@ def judge(floors: Floors, evaluation: Evaluation) -> Verdict:
     stand by its answers makes witnesses as worthless as survivors.
     """
     demanded = floors.at(evaluation.eps).items()
-    checks = tuple(_check(name, floor, evaluation) for name, floor in demanded)
+    checks = tuple(check(name, floor, evaluation) for name, floor in demanded)
     void = tuple(f for f in evaluation.evidence if f.void and f.arm in _weighed(floors, evaluation))
     if any(finding.name in OF_ANSWERS for finding in void):
         return Verdict("inconclusive", checks, void)
     if any(check.holds is False for check in checks):
         return Verdict("failed", checks)
     if any(check.holds is None for check in checks):
+        if evaluation.complete:
+            return Verdict("inconclusive", checks, void)
         return Verdict("undecided", checks)
     return Verdict("inconclusive" if void else "passed", checks, void)
 
@@ -95,16 +127,6 @@ def _weighed(floors: Floors, evaluation: Evaluation) -> set[str]:
     """The arms whose evidence counts: the pipeline's, and both where a floor compares them."""
     pipeline = "unfiltered" if evaluation.filtered is None else "filtered"
     return {pipeline} if floors.min_gain is None else {"filtered", "unfiltered"}
-
-
-def _check(name: str, floor: Fraction, evaluation: Evaluation) -> FloorCheck:
-    quantity = _QUANTITIES[name]
-    low, high = measured = quantity.measure(evaluation)
-    if quantity.at_least:
-        holds = True if low >= floor else False if high < floor else None
-    else:
-        holds = True if high <= floor else False if low > floor else None
-    return FloorCheck(name, floor, measured, holds)
 
 
 def explain(verdict: Verdict, evaluation: Evaluation) -> str:
@@ -142,6 +164,8 @@ def headline(verdict: Verdict, evaluation: Evaluation) -> str:
     words = f"{_sentence(check)}  [{_conditions(evaluation)}]"
     if verdict.outcome != "inconclusive":
         return words
+    if not verdict.void:
+        return f"INCONCLUSIVE: {words}"
     arms = " and ".join(sorted({finding.arm for finding in verdict.void}))
     names = ", ".join(sorted({finding.name for finding in verdict.void}))
     return f"INCONCLUSIVE: {words}, but the evidence is void: {names} ({arms})"
@@ -161,9 +185,11 @@ def _nothing_found(evaluation: Evaluation) -> str:
 
 
 def _decisive(verdict: Verdict) -> FloorCheck:
-    """The floor that the verdict hangs on: the first broken one, or the first."""
-    broken = (check for check in verdict.checks if check.holds is False)
-    return next(broken, verdict.checks[0])
+    """The floor that the verdict hangs on: the first broken one, the first open one, the first."""
+    return min(verdict.checks, key=lambda check: _URGENCY.index(check.holds))
+
+
+_URGENCY = (False, None, True)
 
 
 def _other_checks(verdict: Verdict) -> list[str]:
@@ -173,26 +199,24 @@ def _other_checks(verdict: Verdict) -> list[str]:
 
 def _sentence(check: FloorCheck) -> str:
     """Such as ``robust accuracy at most 0.683 < min_acc 0.900``."""
-    quantity = _QUANTITIES[check.name]
+    quantity = QUANTITIES[check.name]
     relation = {
         (True, True): "≥",
         (True, False): "<",
         (False, True): "≤",
         (False, False): ">",
     }.get((quantity.at_least, bool(check.holds)))
-    if check.holds is None:
-        low, high = check.measured
-        return (
-            f"{quantity.words} between {float(low):.3f} and {float(high):.3f}, "
-            f"{check.name} {float(check.floor):.3f} still open"
-        )
+    words = f"{quantity.words} {check.of}".rstrip()
     low, high = check.measured
+    if check.holds is None:
+        told = f"{words} between {float(low):.3f} and {float(high):.3f}, "
+        told += f"{check.name} {float(check.floor):.3f} still open"
+        return f"{told}; {check.remedy}" if check.remedy else told
     # The end of the interval that decides: the smallest value that still satisfies or exceeds.
     end, bound = (low, "at least ") if relation in ("≥", ">") else (high, "at most ")
     number, floor = _told_apart(end, check.floor)
     return (
-        f"{quantity.words} {'' if check.measured.decided else bound}{number} "
-        f"{relation} {check.name} {floor}"
+        f"{words} {'' if check.measured.decided else bound}{number} {relation} {check.name} {floor}"
     )
 
 

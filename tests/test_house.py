@@ -25,6 +25,8 @@ FLOORS = [
     "contract",
     "settings",
     "verdict",
+    "statistics",
+    "population",
     "ledger",
     "subjects",
     "attacks",

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pytest_aerobust.budgets import Epsilons
 from pytest_aerobust.checks import OF_ANSWERS
@@ -10,20 +11,23 @@ from pytest_aerobust.contract import Contract
 from pytest_aerobust.evaluation import Measurement, Need, OnProgress, silent
 from pytest_aerobust.evidence.sanity import exempt_notes, vacuous_notes
 from pytest_aerobust.examples import Counterexamples
+from pytest_aerobust.population import about_population
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.settings import Costs, Settings
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.varying import Draws, forced_seed
-from pytest_aerobust.verdict import Verdict, judge
+from pytest_aerobust.verdict import Check, Verdict, about_samples, judge
 from pytest_aerobust.weighing import Remembered
 
 
-def needed(verdict: Verdict) -> Need:
+def needed(verdict: Verdict, sequential: bool = False) -> Need:
     """What a measurement still has to give before this verdict stands."""
     if verdict.outcome == "undecided":
         return Need.ATTACK
     unreliable = any(finding.name in OF_ANSWERS for finding in verdict.void)
-    return Need.NOTHING if verdict.outcome == "failed" or unreliable else Need.EVIDENCE
+    if verdict.outcome == "failed" or unreliable:
+        return Need.NOTHING
+    return Need.PROOF if sequential else Need.EVIDENCE
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,15 @@ class Guarded:
 
     def judge(self, evaluation: Evaluation) -> Verdict:
         """What an evaluation means for the contract."""
-        return judge(self.contract.floors, evaluation)
+        return judge(self.contract.floors, evaluation, self._check)
+
+    @cached_property
+    def _check(self) -> Check:
+        confidence, floors = self.contract.confidence, self.contract.floors
+        if confidence is None:
+            return about_samples
+        stated = len([*floors])
+        return about_population(confidence, stated, sequential=self.contract.sequential)
 
     def need(self, full: bool) -> Callable[[Evaluation], Need]:
         """What its verdict needs, or all of it."""
@@ -91,7 +103,7 @@ class Guarded:
         def asked(evaluation: Evaluation) -> Need:
             if full and not evaluation.complete:
                 return Need.ATTACK
-            return needed(self.judge(evaluation))
+            return needed(self.judge(evaluation), self.contract.sequential)
 
         return asked
 

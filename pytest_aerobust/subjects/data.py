@@ -1,7 +1,7 @@
 """Inputs and labels in any of their usual forms, as two checked tensors."""
 
 from collections.abc import Iterable, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -338,6 +338,17 @@ def stratified(samples: Samples, count: int, seed: int) -> Samples:
         samples.labels[rows],
         samples.ids[rows],
         (*samples.notes, f"{count} of {len(samples)} samples drawn, stratified, seed {seed}"),
+    )
+
+
+def shuffled(samples: Samples, seed: int) -> Samples:
+    """The same samples in a seeded random order."""
+    rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(samples)))
+    return replace(
+        samples,
+        inputs=samples.inputs[rows],
+        labels=samples.labels[rows],
+        ids=samples.ids[rows],
     )
 
 

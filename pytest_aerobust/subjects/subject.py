@@ -14,7 +14,7 @@ from pytest_aerobust.catalogue import AttackSpec
 from pytest_aerobust.errors import ContractError, DataError, FilterError
 from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.box import Box
-from pytest_aerobust.subjects.data import Samples, check_samples, stratified
+from pytest_aerobust.subjects.data import Samples, check_samples, shuffled, stratified
 from pytest_aerobust.subjects.estimators import BlackBox, check_estimator, common_classes
 from pytest_aerobust.subjects.models import (
     device_of,
@@ -205,6 +205,7 @@ def build_subject(
     filter_gradient: FilterGradient | None = None,
     draws: int = 1,
     samples: int | None = None,
+    shuffle: bool = False,
     seed: int = 0,
 ) -> Subject:
     """Adapt and check everything that is under test.
@@ -221,7 +222,8 @@ def build_subject(
         filter_gradient: How gradients pass the filter; None lets its own gradient decide.
         draws: How many answers to average, where filter or models draw random numbers.
         samples: Draw this many, stratified by label.
-        seed: Seed of that draw.
+        shuffle: Whether they are put in random order.
+        seed: Seed of that draw and that order.
 
     Raises:
         SubjectError: What can't be evaluated, with the reason.
@@ -240,6 +242,7 @@ def build_subject(
         classes = common_classes(own, bare)
         checked = check_samples(data, bounds, classes)
         chosen = checked if samples is None else _drawn(checked, samples, seed)
+        chosen = shuffled(chosen, seed) if shuffle else chosen
         front = None
         if mean is not None or std is not None:
             front = Normalise(mean, std, tuple(chosen.inputs.shape[1:]))
