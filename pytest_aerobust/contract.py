@@ -35,11 +35,6 @@ from pytest_aerobust.floors import FLOOR_NAMES, FloorArgument, Floors, checked_f
 from pytest_aerobust.targets import Rule, Target, checked_target
 from pytest_aerobust.varied import Strategies, check_fit, checked_vary
 
-_LATER = {
-    "max_regression": "it needs a stored baseline, which this version can't keep yet",
-}
-
-
 _NEEDS = {
     "gradient": "the gradients of what it attacks",
     "score": "nothing but the scores of what it attacks",
@@ -105,6 +100,11 @@ class Contract:
         return self.named(self.attack.spec.name, f"eps{self.eps_text}")
 
     @property
+    def single(self) -> bool:
+        """Whether it asks one question: one budget, and nothing that varies."""
+        return isinstance(self.eps, float) and not self.vary
+
+    @property
     def eps_text(self) -> str:
         return f"{self.eps:g}" if isinstance(self.eps, float) else str(self.eps)
 
@@ -130,7 +130,9 @@ class Contract:
         Raises:
             ContractError: Neither states a floor.
         """
-        contract = replace(self, floors=self.floors.or_else(floors))
+        # A baseline holds one number a contract: an option's demand passes by where there are more.
+        applicable = floors if self.single else replace(floors, max_regression=None)
+        contract = replace(self, floors=self.floors.or_else(applicable))
         if not contract.floors:
             raise ContractError(
                 f"{self.id}: the contract has no floor, so it could only pass; "
@@ -176,6 +178,11 @@ class Contract:
         self._check_curves()
         self._check_vary()
         self._check_confidence()
+        if self.floors.max_regression is not None and not self.single:
+            raise ContractError(
+                "max_regression compares one measurement with the baseline's: state one number as "
+                "eps and leave vary= out, or write two marks"
+            )
         if self.target is not None and self.target.derived and spec.target == "only":
             raise ContractError(
                 f"target={self.target.plain!r} is derived from the untargeted attack, but "
@@ -221,16 +228,17 @@ class Contract:
                     "how well, as in confidence=0.95"
                 )
             return
-        if self.vary or not isinstance(self.eps, float):
+        if not self.single:
             raise ContractError(
                 f"confidence={float(self.confidence):g} speaks of one budget and one attack: state "
                 "one number as eps and leave vary= out, or write two marks"
             )
-        if self.sequential and self.floors.min_gain is not None:
-            raise ContractError(
-                "sequential=True can't test min_gain, which compares two arms: leave it out, and "
-                "all samples are measured"
-            )
+        for name in ("min_gain", "max_regression"):
+            if self.sequential and getattr(self.floors, name) is not None:
+                raise ContractError(
+                    f"sequential=True can't test {name}, which compares pairs: leave it out, and "
+                    "all samples are measured"
+                )
 
     def _check_queries(self) -> None:
         if self.queries is None:
@@ -330,7 +338,8 @@ def robust(
             before it, or a function of the budget.
         max_drop: Most that robust accuracy may lie below clean accuracy, in [0, 1], or a curve.
         min_gain: Least robust accuracy that the filter must add, in [-1, 1].
-        max_regression: Reserved for baselines; refused in this version.
+        max_regression: Most robust accuracy, in [0, 1], that may be lost since the baseline,
+            which ``pytest --aerobust --aerobust-update`` stores.
         max_target_hits: Largest share of the attacked samples that may reach the target, or a
             curve.
         min_clean_acc: Least accuracy before any attack, in [0, 1].
@@ -412,9 +421,6 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
         ContractError: As :func:`robust`.
     """
     given = _bound(positional, named)
-    for name, reason in _LATER.items():
-        if given[name] is not None:
-            raise ContractError(f"{name}={given[name]!r} is not available: {reason}")
     shared = {
         "target": checked_target(given["target"]),
         "floors": checked_floors(given),

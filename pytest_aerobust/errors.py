@@ -10,11 +10,12 @@
     │   └── DataError
     ├── AttackError                the attack itself broke down
     ├── ExamplesError              stored counterexamples can't be read
+    ├── BaselineError              the stored baseline can't be read
     └── UndecidedError             one number was asked of an interval
 
     pytest.fail.Exception
     ├── FloorBroken                the verdict is `failed`
-    └── Inconclusive               the floor holds but the evidence is void
+    └── Inconclusive               no floor is broken, but the evidence is void or too little
 
 The first family is an error of the suite, the second an outcome of a test, so that
 ``xfail(raises=FloorBroken, strict=True)`` expects exactly one of them.
@@ -58,6 +59,10 @@ class ExamplesError(AerobustError, ValueError):
     """A file of counterexamples is missing, cut short, changed, or none of ours."""
 
 
+class BaselineError(AerobustError, ValueError):
+    """A file of baselines is cut short, changed by hand, or none of ours."""
+
+
 class UndecidedError(AerobustError, ValueError):
     """One number was asked of an arm that stopped early: its accuracy is an interval."""
 
@@ -70,7 +75,7 @@ class FloorBroken(pytest.fail.Exception):  # type: ignore[name-defined, misc]  #
 
 
 class Inconclusive(pytest.fail.Exception):  # type: ignore[name-defined, misc]
-    """The floors hold, but the evidence for them is void."""
+    """No floor is broken, but the evidence is void, or too little for a verdict."""
 
     __module__ = "builtins"
 

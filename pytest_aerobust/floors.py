@@ -92,6 +92,7 @@ class Floors:
         min_acc: Least robust accuracy of the pipeline.
         max_drop: Most that the pipeline's robust accuracy may lie below its clean accuracy.
         min_gain: Least robust accuracy that the filter adds, filtered minus unfiltered.
+        max_regression: Most that the pipeline's robust accuracy may lie below the baseline's.
         max_target_hits: Most attacked samples, as a share, that may reach the target.
         min_clean_acc: Least clean accuracy of the pipeline.
     """
@@ -99,6 +100,7 @@ class Floors:
     min_acc: Floor | None = None
     max_drop: Floor | None = None
     min_gain: Floor | None = None
+    max_regression: Floor | None = None
     max_target_hits: Floor | None = None
     min_clean_acc: Floor | None = None
 

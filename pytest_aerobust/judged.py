@@ -6,6 +6,7 @@ from typing import Any
 
 from pytest_aerobust import disturbances
 from pytest_aerobust.errors import FloorBroken, Inconclusive
+from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.varied import spelled
 from pytest_aerobust.varying import Boundary, Search
@@ -23,6 +24,7 @@ class Judged:
         search: Where other things vary, what Hypothesis found.
         settled: Where budgets vary, how those were settled that nobody attacked with.
         examples: Where its counterexamples are stored, if they are.
+        entry: What the baseline is to hold of it; None where it stays as it is.
     """
 
     evaluation: Evaluation
@@ -31,6 +33,7 @@ class Judged:
     search: Search | None = None
     settled: str = ""
     examples: Path | None = None
+    entry: Entry | None = None
 
     def enforce(self, rerun: str, replay: str | None = None) -> None:
         """Raise what the verdict means for a test, with the words that a person needs.
@@ -76,6 +79,7 @@ class Judged:
             "simplest_failing_draw": None
             if self.search is None or self.search.failing is None
             else spelled(self.search.failing),
+            "baseline": None if self.entry is None else self.entry.to_dict(),
         }
 
     def properties(self) -> list[tuple[str, Any]]:
@@ -104,6 +108,11 @@ class Judged:
         if (queries := evaluation.queries) is not None:
             found |= {"queries_most": queries.most, "queries_mean": queries.mean}
             found |= {} if queries.limit is None else {"queries_limit": queries.limit}
+        if (past := evaluation.regression) is not None:
+            found["baseline"] = past.status
+            if past.status == "compared":
+                found |= {"regression": float(past.drop), "regression_p": past.p}
+                found |= {"newly_lost": len(past.lost), "newly_won": len(past.won)}
         if (boundary := self.boundary) is not None:
             found["drawn"] = " ".join(f"{eps:.6g}" for eps in boundary.drawn)
             if boundary.failing is not None:

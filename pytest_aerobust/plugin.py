@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pytest
 
 from pytest_aerobust.contract import Contract, cases
-from pytest_aerobust.errors import AerobustError, ContractError
-from pytest_aerobust.settings import Settings, add_options, read_settings, selects_tests
+from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
+from pytest_aerobust.settings import (
+    Settings,
+    add_options,
+    read_settings,
+    selects_tests,
+    whole_places,
+)
 
 if TYPE_CHECKING:
+    from pytest_aerobust.history.upkeep import Told
     from pytest_aerobust.replayer import Replayer
     from pytest_aerobust.robustness import Robustness
     from pytest_aerobust.session import Session
@@ -74,6 +81,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "must withstand; import `robust` from pytest_aerobust",
     )
     settings = config.stash[_settings] = read_settings(config)
+    if settings.enabled and not config.option.collectonly:
+        _check_baseline(settings.baseline)
     if settings.examples is not None and settings.enabled and not config.option.collectonly:
         _check_examples_folder(settings.examples)
     if settings.replay is not None:
@@ -83,6 +92,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(config.stash[_replayer], "aerobust-replayer")
     config.stash[_recorder] = Recorder(config)
     config.pluginmanager.register(config.stash[_recorder], "aerobust-recorder")
+
+
+def _check_baseline(path: Path) -> None:
+    """A run that can't read it proves nothing, and must not write over it."""
+    from pytest_aerobust.history.baseline import read_baseline
+
+    try:
+        read_baseline(path)
+    except BaselineError as error:
+        raise pytest.UsageError(f"aerobust_baseline: {error}") from error
 
 
 def _check_examples_folder(folder: Path) -> None:
@@ -161,7 +180,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             _take_seed(cast("pytest.Function", item))
         if not config.stash[_settings].enabled:
             item.add_marker(pytest.mark.skip(reason=_OFF))
-    config.stash[_recorder].collected = len(marked)
+    config.stash[_recorder].collected.update(item.nodeid for item in marked)
 
 
 # Where Hypothesis keeps what its decorator `seed` was given, and where it waits for us.
@@ -275,25 +294,47 @@ class Recorder:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._reports: list[pytest.TestReport] = []
-        self._nothing = False
-        self.collected = 0
+        self._nothing = self._unread = False
+        self._told: list[Told] = []
+        self.collected: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if hasattr(report, "aerobust"):
             self._reports.append(report)
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that can't be read, or is skipped, may hold any test."""
+        self._unread = self._unread or not report.passed
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """An xdist worker is done: only workers collect."""
-        output = getattr(node, "workeroutput", {})
-        self.collected = max(self.collected, output.get(_COLLECTED, 0))
+        tests, unread = getattr(node, "workeroutput", {}).get(_COLLECTED, ((), True))
+        self.collected.update(tests)
+        self._unread = self._unread or unread
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
-            output[_COLLECTED] = self.collected
+            output[_COLLECTED] = (sorted(self.collected), self._unread)
         elif session.exitstatus in _NOT_BROKEN and self._proves_nothing():
             self._nothing = True
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif self._config.stash[_settings].enabled and not self._config.option.collectonly:
+            self._keep_baseline(session)
+
+    def _keep_baseline(self, session: pytest.Session) -> None:
+        from pytest_aerobust.history.upkeep import Collected, keep_baseline
+
+        whole = session.exitstatus in _NOT_BROKEN and not self._unread
+        places = whole_places(self._config) if whole else ()
+        self._told = keep_baseline(
+            self._config.stash[_settings],
+            [(report.nodeid, report.aerobust) for report in self._reports],
+            Collected(self.collected, places),
+            self._config.rootpath,
+        )
+        if any(told.wrong for told in self._told) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _proves_nothing(self) -> bool:
@@ -314,6 +355,8 @@ class Recorder:
             from pytest_aerobust.reports.terminal import summarise
 
             summarise(terminalreporter, self._reports)
+        for told in self._told:
+            terminalreporter.write_line(told.text, red=told.wrong, bold=told.wrong)
 
 
 @pytest.fixture

@@ -24,7 +24,14 @@ from pytest_aerobust.statistics import (
     proportion_bounds,
     samples_to_decide,
 )
-from pytest_aerobust.verdict import QUANTITIES, Check, FloorCheck, holding
+from pytest_aerobust.verdict import (
+    ANYTHING,
+    QUANTITIES,
+    Check,
+    FloorCheck,
+    about_baseline,
+    holding,
+)
 
 _STANDING, _FALLEN = {SURVIVED, EXEMPT}, {BEATEN, AT_TARGET, HUNTED, FELL}
 
@@ -69,8 +76,11 @@ def about_population(confidence: Fraction, floors: int, *, sequential: bool = Fa
 
     def check(name: str, floor: Fraction, evaluation: Evaluation) -> FloorCheck:
         sides = risk.sides(QUANTITIES[name].at_least)
+        past = evaluation.regression
+        if name == "max_regression" and past is not None and past.status != "compared":
+            return about_baseline(floor, past)
         if name not in _SHARES:
-            return _paired(FloorCheck(name, floor, _ANYTHING, None, told), evaluation, sides)
+            return _paired(FloorCheck(name, floor, ANYTHING, None, told), evaluation, sides)
         share = _Share(name, evaluation.pipeline)
         bounds = _in_sequence if sequential else _in_all
         measured = bounds(share, float(floor), sides)
@@ -81,9 +91,6 @@ def about_population(confidence: Fraction, floors: int, *, sequential: bool = Fa
         return found
 
     return check
-
-
-_ANYTHING = Interval(Fraction(-1), Fraction(1))
 
 
 class _Share:
@@ -156,10 +163,11 @@ def _in_sequence(share: _Share, floor: float, sides: tuple[float, float]) -> Int
 
 def _paired(check: FloorCheck, evaluation: Evaluation, sides: tuple[float, float]) -> FloorCheck:
     """Of a difference on the same samples, once all is known."""
-    if not evaluation.complete:
+    past = evaluation.regression if check.name == "max_regression" else None
+    if not evaluation.complete or (check.name == "max_regression" and past is None):
         return check
     trials = evaluation.pipeline.samples
-    lost, won = _changes(evaluation)
+    lost, won = _gained(evaluation) if past is None else (len(past.lost), len(past.won))
     measured = _interval(*difference_bounds(lost, won, trials, *sides))
     holds = holding(check.name, check.floor, measured)
 
@@ -172,7 +180,7 @@ def _paired(check: FloorCheck, evaluation: Evaluation, sides: tuple[float, float
     return replace(check, measured=measured, holds=holds, remedy=remedy)
 
 
-def _changes(evaluation: Evaluation) -> tuple[int, int]:
+def _gained(evaluation: Evaluation) -> tuple[int, int]:
     """Who stands with the filter alone, and who without it alone."""
     pairs = [
         (one in _STANDING, other in _STANDING)

@@ -212,6 +212,44 @@ class Queries:
 
 
 @dataclass(frozen=True)
+class Regression:
+    """A pipeline against what the baseline holds of it, sample by sample.
+
+    Attributes:
+        status: ``compared``; ``new``, the baseline has no entry; ``stale``, its entry is of
+            another contract or other data; ``stored``, this run makes the entry.
+        reason: Why nothing was compared, in words.
+        required: Whether an entry must be there and fit.
+        samples: How many samples were compared.
+        before: How many of them withstood the attack then.
+        lost: Places in the data of those that withstood it then and do not now.
+        won: Places of those that withstand it only now.
+        p: McNemar's exact two-sided p: how likely at least so lopsided a change is where losing
+            and winning are equally likely.
+    """
+
+    status: Literal["compared", "new", "stale", "stored"]
+    reason: str = ""
+    required: bool = False
+    samples: int = 0
+    before: int = 0
+    lost: tuple[int, ...] = ()
+    won: tuple[int, ...] = ()
+    p: float = 1.0
+
+    @property
+    def drop(self) -> Fraction:
+        """Accuracy lost since, in [-1, 1]."""
+        return Fraction(len(self.lost) - len(self.won), self.samples)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Regression":
+        """The inverse of ``dataclasses.asdict``, also after a round trip through JSON."""
+        places = {name: tuple(plain[name]) for name in ("lost", "won")}
+        return cls(**{**plain, **places})
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The measured outcome of one attack at one budget.
 
@@ -234,6 +272,7 @@ class Evaluation:
         classes: Name of each class from 0: the model's own, or its number.
         queries: What a black-box attacker asked; None under every other threat.
         disturbances: What happened to every input before the attack: name and severity.
+        regression: The pipeline against the baseline, where the contract asks for it.
         seconds: Wall-clock time of the measurement.
         follow: Measures other budgets; None where the evaluation came from a file or another
             process.
@@ -255,6 +294,7 @@ class Evaluation:
     classes: tuple[str, ...] = ()
     queries: Queries | None = None
     disturbances: Disturbances = ()
+    regression: Regression | None = None
     seconds: float = field(default=0.0, compare=False)
     follow: "Callable[[Sequence[float] | None], Curve] | None" = field(
         default=None, compare=False, repr=False
@@ -311,6 +351,7 @@ class Evaluation:
     def from_dict(cls, plain: Mapping[str, Any]) -> "Evaluation":
         """The inverse of :meth:`to_dict`."""
         filtered, targets, queries = plain["filtered"], plain["targets"], plain["queries"]
+        regression = plain["regression"]
         built = {
             "unfiltered": Arm.from_dict(plain["unfiltered"]),
             "filtered": None if filtered is None else Arm.from_dict(filtered),
@@ -319,6 +360,7 @@ class Evaluation:
             "targets": None if targets is None else tuple(targets),
             "classes": tuple(plain["classes"]),
             "queries": None if queries is None else Queries(**queries),
+            "regression": None if regression is None else Regression.from_dict(regression),
             "disturbances": tuple(
                 (name, tuple(severity)) for name, severity in plain["disturbances"]
             ),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.judged import Judged
 from pytest_aerobust.proving.budgets import OverBudgets
 from pytest_aerobust.proving.draws import OverDraws
@@ -36,7 +37,15 @@ class Robustness:
 
     def check(self) -> Judged:
         """Measure as much as the verdict needs, judge, and store what proves a failure."""
-        return self._stored(self._proof.prove())
+        judged = self._stored(self._proof.prove())
+        return replace(judged, entry=self._entry_of(judged))
+
+    def _entry_of(self, judged: Judged) -> Entry | None:
+        """For the baseline; what proves nothing is no yardstick either."""
+        past, evaluation = self._guarded.past, judged.evaluation
+        if past is None or past.update is None or not evaluation.complete:
+            return None
+        return None if judged.verdict.outcome == "inconclusive" else past.measured(evaluation)
 
     def replay(self, saved: Saved) -> ReplayedContract:
         """Judge stored examples again, without an attack; the data are theirs.

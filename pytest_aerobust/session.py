@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from pytest_aerobust.arguments import checked_feature_bounds, checked_mask
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import OnProgress, silent
+from pytest_aerobust.history.baseline import Entry, read_baseline
+from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.robustness import Robustness
 from pytest_aerobust.settings import Settings
@@ -99,8 +102,22 @@ class Session:
                 remembered,
                 drawn_by,
                 self._watch(test),
+                self._past(contract, subject, test),
             )
         )
+
+    def _past(self, contract: Contract, subject: Subject, test: str) -> Past | None:
+        """The contract's place in the baseline, where it or this run asks for one."""
+        settings = self.settings
+        wanted = settings.update is not None or contract.floors.max_regression is not None
+        if not wanted or not contract.single or settings.replay is not None:
+            return None
+        entry = self._baseline.get(test)
+        return Past(contract, subject.samples, entry, settings.update, settings.strict)
+
+    @cached_property
+    def _baseline(self) -> dict[str, Entry]:
+        return read_baseline(self.settings.baseline)
 
     def _remembered(self, contract: Contract, parts: Parts, subject: Subject) -> Remembered:
         """What is known of the very same model, filter and data, while their weights last."""

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -37,7 +37,12 @@ class Costs:
 DEFAULT_COSTS = Costs(seed=0)
 
 # The floors that make sense for every contract; a gain needs a filter, target hits a target.
-INI_FLOORS = ("min_acc", "max_drop", "min_clean_acc")
+INI_FLOORS = ("min_acc", "max_drop", "min_clean_acc", "max_regression")
+
+Update = Literal["all", "new"]
+"""Which entries of the baseline a run writes."""
+
+DEFAULT_BASELINE = "aerobust-baseline.json"
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class Settings:
         threat: The threat where a mark states none.
         floors: The floors where a mark states none.
         workers: Processes that share this machine, one without xdist.
+        baseline: File of the baseline.
+        update: Which of its entries this run writes; None writes none.
+        prune: Whether entries of tests that are gone are removed.
+        strict: Whether a contract with max_regression must have an entry that fits.
+        demands: What else the command line says that a contract's outcome depends on.
         examples: Folder for the counterexamples of failing contracts; None keeps none.
         replay: Stored counterexamples to judge again instead of measuring.
     """
@@ -63,6 +73,11 @@ class Settings:
     threat: Threat | None = None
     floors: Floors = field(default_factory=Floors)
     workers: int = 1
+    baseline: Path = Path(DEFAULT_BASELINE)
+    update: Update | None = None
+    prune: bool = False
+    strict: bool = False
+    demands: tuple[str, ...] = ()
     examples: Path | None = None
     replay: Path | None = None
 
@@ -82,6 +97,7 @@ class Settings:
         return " ".join(
             ["--aerobust"]
             + [f"--aerobust-{name}={value}" for name, value in told.items() if value is not None]
+            + list(self.demands)
         )
 
 
@@ -122,6 +138,30 @@ def add_options(parser: pytest.Parser) -> None:
         help="attack every sample even when the verdict is already certain",
     )
     group.addoption(
+        "--aerobust-max-regression",
+        metavar="SHARE",
+        help="most accuracy under attack that contracts may lose against the baseline, in [0, 1] "
+        "(such as 0.02), where their mark does not say",
+    )
+    group.addoption(
+        "--aerobust-update",
+        nargs="?",
+        const="all",
+        metavar="new",
+        help="write what this run measures into the baseline, for review and commit; =new only "
+        "adds missing entries",
+    )
+    group.addoption(
+        "--aerobust-prune",
+        action="store_true",
+        help="remove entries of the baseline whose tests are gone",
+    )
+    group.addoption(
+        "--aerobust-strict",
+        action="store_true",
+        help="fail contracts with max_regression that the baseline has no fitting entry for",
+    )
+    group.addoption(
         "--aerobust-examples",
         metavar="DIR",
         help="write the worst counterexamples of each failing contract into this folder",
@@ -142,6 +182,11 @@ def add_options(parser: pytest.Parser) -> None:
         "as --aerobust-examples, relative to the ini file",
         type="string",
         default=None,
+    )
+    parser.addini(
+        "aerobust_baseline",
+        f"file of the baseline, relative to the ini file (default: {DEFAULT_BASELINE})",
+        default=DEFAULT_BASELINE,
     )
     parser.addini("aerobust_threat", "threat where a mark states none", default=None)
     for name in INI_FLOORS:
@@ -166,6 +211,13 @@ def read_settings(config: pytest.Config) -> Settings:
 
 
 def _read(config: pytest.Config) -> Settings:
+    settings = _told(config)
+    if not settings.enabled and (settings.update or settings.prune):
+        raise ContractError("--aerobust-update and --aerobust-prune need --aerobust")
+    return settings
+
+
+def _told(config: pytest.Config) -> Settings:
     switched, replay = config.getoption("aerobust"), config.getoption("aerobust_replay")
     return Settings(
         enabled=bool(replay or (_ini(config, "aerobust") if switched is None else switched)),
@@ -177,21 +229,59 @@ def _read(config: pytest.Config) -> Settings:
             {name: _ini(config, f"aerobust_{name}") for name in ("samples", "seed", "device")}
         ),
         threat=checked_threat(_ini(config, "aerobust_threat")),
-        floors=Floors(
-            **{name: checked_floor(name, _ini(config, f"aerobust_{name}")) for name in INI_FLOORS}
-        ),
+        floors=_floors(config),
         workers=getattr(config, "workerinput", {}).get("workercount", 1),
+        baseline=_beside(config) / (_ini(config, "aerobust_baseline") or DEFAULT_BASELINE),
+        update=_update(config.getoption("aerobust_update")),
+        prune=config.getoption("aerobust_prune"),
+        strict=config.getoption("aerobust_strict"),
+        demands=_demands(config),
         examples=None if replay else _examples_folder(config),
         replay=config.invocation_params.dir / replay if replay else None,
     )
+
+
+def _floors(config: pytest.Config) -> Floors:
+    told = {name: checked_floor(name, _ini(config, f"aerobust_{name}")) for name in INI_FLOORS}
+    option = config.getoption("aerobust_max_regression")
+    if option is not None:
+        told["max_regression"] = checked_floor("max_regression", _number(option))
+    return Floors(**told)
+
+
+def _demands(config: pytest.Config) -> tuple[str, ...]:
+    largest = config.getoption("aerobust_max_regression")
+    told = () if largest is None else (f"--aerobust-max-regression={largest}",)
+    return (*told, "--aerobust-strict") if config.getoption("aerobust_strict") else told
+
+
+def _number(text: str) -> float | str:
+    """As a number, or as it is: the check that follows says what was expected."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _update(told: str | None) -> Update | None:
+    if told in (None, "all", "new"):
+        return cast("Update | None", told)
+    raise ContractError(
+        f"--aerobust-update={told}: expected nothing or new; write paths before the option, or "
+        "another option between"
+    )
+
+
+def _beside(config: pytest.Config) -> Path:
+    """The folder of the ini file, which its paths are relative to."""
+    return config.rootpath if config.inipath is None else config.inipath.parent
 
 
 def _examples_folder(config: pytest.Config) -> Path | None:
     told, ini = config.getoption("aerobust_examples"), _ini(config, "aerobust_examples")
     if told is not None:
         return _folder(config.invocation_params.dir, told)
-    beside = config.rootpath if config.inipath is None else config.inipath.parent
-    return None if ini is None else _folder(beside, ini)
+    return None if ini is None else _folder(_beside(config), ini)
 
 
 def _folder(base: Path, told: str) -> Path:
@@ -213,6 +303,17 @@ def _costs(given: Mapping[str, Any]) -> Costs:
         seed=checked_count("seed", given["seed"], least=0),
         device=given["device"] or None,
     )
+
+
+def whole_places(config: pytest.Config) -> tuple[Path, ...]:
+    """Files and folders whose tests this run collects all of; none where it picks some out."""
+    option = config.option
+    chosen = (option.keyword, option.markexpr, option.deselect, option.ignore, option.ignore_glob)
+    remembered = (getattr(option, name, False) for name in ("lf", "stepwise"))
+    if any(chosen) or any(remembered):
+        return ()
+    start = config.invocation_params.dir
+    return tuple((start / arg).resolve() for arg in config.args if "::" not in arg)
 
 
 def selects_tests(config: pytest.Config) -> bool:

@@ -1,6 +1,6 @@
 """From a contract's floors and an evaluation to a verdict, and the words for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -9,10 +9,13 @@ from pytest_aerobust.catalogue import NOTHING
 from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.disturbances import spelled
 from pytest_aerobust.floors import Floors
-from pytest_aerobust.results import AT_TARGET, Arm, Evaluation, Evidence, Interval
+from pytest_aerobust.results import AT_TARGET, Arm, Evaluation, Evidence, Interval, Regression
 
 # Pairs of classes spelled out in a failure before the rest is only counted.
 _TOLD_TARGETS = 12
+
+# Newly lost samples named before the rest is only counted.
+_TOLD_PLACES = 20
 
 Outcome = Literal["passed", "failed", "inconclusive", "undecided"]
 
@@ -28,6 +31,7 @@ class FloorCheck:
         holds: Whether it holds; None while that is open.
         of: Whose quantity it is, in words; empty where it is that of the samples.
         remedy: What would settle it, in words, where no attack does.
+        missing: Why its quantity has no value, in words; empty where it has one.
     """
 
     name: str
@@ -36,6 +40,7 @@ class FloorCheck:
     holds: bool | None
     of: str = ""
     remedy: str = ""
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,19 +84,43 @@ def _gain(evaluation: Evaluation) -> Interval:
     return filtered.accuracy_interval - unfiltered.accuracy_interval
 
 
+def _regression(evaluation: Evaluation) -> Interval:
+    found = evaluation.regression
+    if found is None or found.status != "compared":
+        return ANYTHING
+    return Interval(found.drop, found.drop)
+
+
+ANYTHING = Interval(Fraction(-1), Fraction(1))
+
 QUANTITIES = {
     "min_clean_acc": Quantity("clean accuracy", lambda e: e.pipeline.clean_interval, True),
     "min_acc": Quantity("robust accuracy", lambda e: e.pipeline.accuracy_interval, True),
     "max_drop": Quantity("accuracy lost", lambda e: e.pipeline.drop_interval, False),
     "min_gain": Quantity("accuracy gained by the filter", _gain, True),
+    "max_regression": Quantity("accuracy lost since the baseline", _regression, False),
     "max_target_hits": Quantity("target hits", lambda e: e.pipeline.target_hits_interval, False),
 }
 
 
 def about_samples(name: str, floor: Fraction, evaluation: Evaluation) -> FloorCheck:
     """One floor against what is known of the samples at hand."""
+    if name == "max_regression" and evaluation.regression is not None:
+        return about_baseline(floor, evaluation.regression)
     measured = QUANTITIES[name].measure(evaluation)
     return FloorCheck(name, floor, measured, holding(name, floor, measured))
+
+
+def about_baseline(floor: Fraction, found: Regression) -> FloorCheck:
+    """A floor against the baseline, of which there may be none that fits."""
+    name = "max_regression"
+    if found.status == "compared":
+        drop = Interval(found.drop, found.drop)
+        return FloorCheck(name, floor, drop, holding(name, floor, drop))
+    if found.status == "stored":
+        return FloorCheck(name, floor, ANYTHING, True, missing="this run is the new baseline")
+    words = f"{found.status}, {found.reason}; store it with --aerobust-update"
+    return FloorCheck(name, floor, ANYTHING, False if found.required else None, missing=words)
 
 
 def holding(name: str, floor: Fraction, measured: Interval) -> bool | None:
@@ -110,7 +139,7 @@ def judge(floors: Floors, evaluation: Evaluation, check: Check = about_samples) 
     stand by its answers makes witnesses as worthless as survivors.
     """
     demanded = floors.at(evaluation.eps).items()
-    checks = tuple(check(name, floor, evaluation) for name, floor in demanded)
+    checks = _telling(check(name, floor, evaluation) for name, floor in demanded)
     void = tuple(f for f in evaluation.evidence if f.void and f.arm in _weighed(floors, evaluation))
     if any(finding.name in OF_ANSWERS for finding in void):
         return Verdict("inconclusive", checks, void)
@@ -121,6 +150,13 @@ def judge(floors: Floors, evaluation: Evaluation, check: Check = about_samples) 
             return Verdict("inconclusive", checks, void)
         return Verdict("undecided", checks)
     return Verdict("inconclusive" if void else "passed", checks, void)
+
+
+def _telling(checks: Iterable[FloorCheck]) -> tuple[FloorCheck, ...]:
+    """Without those that have nothing to say yet, where others have."""
+    found = (*checks,)
+    told = tuple(check for check in found if not check.missing or check.holds is False)
+    return told or found
 
 
 def _weighed(floors: Floors, evaluation: Evaluation) -> set[str]:
@@ -136,6 +172,7 @@ def explain(verdict: Verdict, evaluation: Evaluation) -> str:
         _attack(evaluation),
         _asked(evaluation),
         _targets(evaluation),
+        *_since(evaluation.regression),
         *_other_checks(verdict),
     )
     findings = [*_findings(verdict, evaluation), *evaluation.notes]
@@ -207,6 +244,8 @@ def _sentence(check: FloorCheck) -> str:
         (False, False): ">",
     }.get((quantity.at_least, bool(check.holds)))
     words = f"{quantity.words} {check.of}".rstrip()
+    if check.missing:
+        return f"{words} is unknown, so {check.name} {float(check.floor):.3f} is: {check.missing}"
     low, high = check.measured
     if check.holds is None:
         told = f"{words} between {float(low):.3f} and {float(high):.3f}, "
@@ -254,6 +293,27 @@ def _asked(evaluation: Evaluation) -> str:
     if queries is None:
         return ""
     return f"asked up to {queries.most} times a sample, {queries.mean:.0f} on average"
+
+
+def _since(found: Regression | None) -> list[str]:
+    """What became of the samples since the baseline; each one that is lost has its place."""
+    if found is None or found.status != "compared":
+        return []
+    before = found.before / found.samples
+    lines = [
+        f"since the baseline: {before:.3f} → {before - float(found.drop):.3f}; newly lost "
+        f"{len(found.lost)}, newly won {len(found.won)} of {found.samples} samples (McNemar's "
+        f"exact p = {found.p:.2g})"
+    ]
+    lines += [f"newly lost samples: {_places(found.lost)}"] if found.lost else []
+    lines += ["better than the baseline: lock it in with --aerobust-update"] * (found.drop < 0)
+    return lines
+
+
+def _places(places: Sequence[int]) -> str:
+    told = ", ".join(map(str, places[:_TOLD_PLACES]))
+    more = len(places) - _TOLD_PLACES
+    return f"{told} and {more} more" if more > 0 else told
 
 
 def _arms(evaluation: Evaluation) -> str:

@@ -42,6 +42,7 @@ FLOORS = [
     "worst",
     "replaying",
     "varying",
+    "history",
     "judged",
     "proving",
     "robustness",

@@ -9,7 +9,7 @@ from torch import Tensor
 from pytest_aerobust.catalogue import ORDERS
 from pytest_aerobust.errors import DataError, ModelError
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.results import Arm, Evidence
+from pytest_aerobust.results import Arm, Evidence, Regression
 from pytest_aerobust.subjects.data import Samples
 
 # Steps that together can't cross the ball leave most of it unsearched.
@@ -115,6 +115,7 @@ def vacuous_notes(floors: Mapping[str, Fraction], labels: Tensor) -> tuple[str, 
         "min_acc": majority,
         "min_clean_acc": majority,
         "max_drop": Fraction(1),
+        "max_regression": Fraction(1),
         "max_target_hits": Fraction(1),
         "min_gain": Fraction(-1),
     }
@@ -142,6 +143,18 @@ def exempt_notes(floors: Mapping[str, Fraction], arm: Arm) -> tuple[str, ...]:
         "the data from the classes that are attacked"
         for name, floor in floors.items()
         if held.get(name)
+    )
+
+
+def baseline_notes(
+    floors: Mapping[str, Fraction], regression: Regression | None
+) -> tuple[str, ...]:
+    """A floor against the baseline that other floors hide."""
+    if regression is None or regression.status not in ("new", "stale") or len(floors) < 2:
+        return ()
+    return (
+        f"max_regression is not checked: {regression.status}, {regression.reason}; store it with "
+        "--aerobust-update",
     )
 
 

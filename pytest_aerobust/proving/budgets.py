@@ -27,7 +27,7 @@ class OverBudgets:
 
     def __init__(self, guarded: Guarded) -> None:
         self._guarded, self._contract = guarded, guarded.contract
-        self._full = guarded.settings.full
+        self._full = guarded.full
         self._evaluations: dict[float, Evaluation] = {}
         self._broken = False
         self.kept = guarded.examples()

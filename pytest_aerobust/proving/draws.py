@@ -51,7 +51,7 @@ class OverDraws:
 
     def prove(self) -> Judged:
         """Measure as much as the verdict needs, and judge."""
-        full = self._guarded.settings.full
+        full = self._guarded.full
         found = find_failure(
             self._guarded.contract.vary,
             lambda values: self._at(values, full).verdict.outcome != "failed",

@@ -9,10 +9,11 @@ from pytest_aerobust.budgets import Epsilons
 from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.evaluation import Measurement, Need, OnProgress, silent
-from pytest_aerobust.evidence.sanity import exempt_notes, vacuous_notes
+from pytest_aerobust.evidence.sanity import baseline_notes, exempt_notes, vacuous_notes
 from pytest_aerobust.examples import Counterexamples
+from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.population import about_population
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results import Evaluation, Regression
 from pytest_aerobust.settings import Costs, Settings
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.varying import Draws, forced_seed
@@ -42,6 +43,7 @@ class Guarded:
         remembered: What earlier contracts found out about the subject.
         drawn_by: Seed that the user gave to Hypothesis for this test; None where there is none.
         on_progress: Is told how far each measurement has come.
+        past: The contract's place in the baseline; None where nobody asks.
     """
 
     contract: Contract
@@ -51,10 +53,16 @@ class Guarded:
     remembered: Remembered
     drawn_by: object = None
     on_progress: OnProgress = silent
+    past: Past | None = None
 
     @property
     def costs(self) -> Costs:
         return self.settings.costs(self.contract)
+
+    @property
+    def full(self) -> bool:
+        """Whether every sample is attacked, also where the verdict is certain before."""
+        return self.settings.full or self.past is not None
 
     @property
     def arm(self) -> str:
@@ -110,12 +118,18 @@ class Guarded:
     def noted(self, evaluation: Evaluation) -> Evaluation:
         """With what a reader should know of the floors."""
         floors = self.contract.floors.at(evaluation.eps)
+        regression = self._regression(evaluation)
         notes = (
             *evaluation.notes,
             *vacuous_notes(floors, self.subject.samples.labels),
             *exempt_notes(floors, evaluation.pipeline),
+            *baseline_notes(floors, regression),
         )
-        return replace(evaluation, notes=notes)
+        return replace(evaluation, notes=notes, regression=regression)
+
+    def _regression(self, evaluation: Evaluation) -> Regression | None:
+        wanted = self.contract.floors.max_regression is not None and evaluation.complete
+        return self.past.compared(evaluation) if self.past is not None and wanted else None
 
     def examples(self) -> Counterexamples | None:
         """Where the pipeline's examples are kept; None where nobody wants them."""

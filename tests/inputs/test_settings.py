@@ -655,12 +655,6 @@ def test_unknown_arguments_of_a_mark(refused):
         robust("bim", 0.1, min_ac=0.9)
 
 
-def test_arguments_of_later_versions(refused):
-    """What this version can't hold is refused, not ignored."""
-    with refused(ContractError, "max_regression=0.01 is not available"):
-        robust("bim", 0.1, min_acc=0.9, max_regression=0.01)
-
-
 @pytest.mark.parametrize("name", ["model", "data", "filter"])
 def test_objects_in_place_of_fixture_names(refused, name):
     """A mark names fixtures; an object in it is refused with the fixture to write."""

@@ -85,7 +85,8 @@ REFUSED = (
     ("'bim', 0.1, min_acc=0.9, seed=-1", "seed=-1: expected a whole number of at least 0"),
     ("'bim', 0.1, min_acc=0.9, threat='black-box'", "bim under threat='black-box' means noth*"),
     ("'SpatialAttack', 0.1, min_acc=0.9", "attack='SpatialAttack' can't hold a contract: *"),
-    ("'bim', 0.1, max_regression=0.1", "max_regression=0.1 is not available: it needs *"),
+    ("'bim', 0.1, max_regression=2", "max_regression=2 is outside *"),
+    ("'bim', 0.1, min_acc=0.9, confidence=95", "confidence=95: expected a number *"),
 )
 
 

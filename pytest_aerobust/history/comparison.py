@@ -1,0 +1,88 @@
+"""An evaluation against the baseline, sample by sample."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_aerobust.contract import Contract
+from pytest_aerobust.history.baseline import Entry
+from pytest_aerobust.history.fingerprints import DataPrint, described, in_order
+from pytest_aerobust.results import EXEMPT, SURVIVED, Evaluation, Regression
+from pytest_aerobust.settings import Update
+from pytest_aerobust.statistics import mcnemar
+from pytest_aerobust.subjects.data import Samples
+
+_STANDING = [ord(SURVIVED), ord(EXEMPT)]
+
+
+@dataclass(frozen=True)
+class Past:
+    """One contract's place in the baseline.
+
+    Attributes:
+        contract: What the test demands.
+        samples: What it is measured on.
+        entry: What the baseline holds of it; None where that is nothing.
+        update: Whether this run stores what it measures.
+        strict: Whether an entry must be there and fit.
+    """
+
+    contract: Contract
+    samples: Samples
+    entry: Entry | None
+    update: Update | None = None
+    strict: bool = False
+
+    def compared(self, evaluation: Evaluation) -> Regression:
+        """What became of each sample since; the evaluation is complete."""
+        if self.update == "all" or (self.update == "new" and self.entry is None):
+            return Regression("stored")
+        if self.entry is None:
+            return Regression("new", "the baseline has no entry for it", required=self.strict)
+        data, now = DataPrint.of(self.samples), described(self.contract, evaluation)
+        reason = _changed(self.entry.contract, now) or _other_data(self.entry, data)
+        if reason:
+            return Regression("stale", reason, required=self.strict)
+        ids = self.samples.ids.numpy()[list(data.order)]
+        before, after = np.array(self.entry.survivors), _standing(evaluation, data)
+        lost, won = ids[before & ~after], ids[after & ~before]
+        return Regression(
+            "compared",
+            samples=len(ids),
+            before=int(before.sum()),
+            lost=tuple(sorted(lost.tolist())),
+            won=tuple(sorted(won.tolist())),
+            p=mcnemar(len(lost), len(won)),
+        )
+
+    def measured(self, evaluation: Evaluation) -> Entry:
+        """The entry that an evaluation makes; it is complete."""
+        data = DataPrint.of(self.samples)
+        accuracies = {name: round(arm.accuracy, 6) for name, arm in evaluation.arms.items()}
+        return Entry(
+            contract=described(self.contract, evaluation),
+            data=data.digest,
+            samples=len(self.samples),
+            accuracy={"clean": round(evaluation.pipeline.clean_accuracy, 6), **accuracies},
+            survivors=tuple(_standing(evaluation, data).tolist()),
+        )
+
+
+def _standing(evaluation: Evaluation, data: DataPrint) -> np.ndarray:
+    return np.isin(in_order(evaluation.pipeline.outcomes, data.order), _STANDING)
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Where two contracts differ, in words; empty where nowhere."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    told = [f"{name} was {before.get(name)} and is {now.get(name)}" for name in names]
+    return f"the contract changed: {', '.join(told)}" if told else ""
+
+
+def _other_data(entry: Entry, data: DataPrint) -> str:
+    if entry.samples != len(data.order):
+        return f"the data changed: {entry.samples} samples then, {len(data.order)} now"
+    if entry.data != data.digest:
+        return f"the data changed: {entry.samples} samples then and now, but not the same ones"
+    return ""

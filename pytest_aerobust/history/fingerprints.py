@@ -1,0 +1,80 @@
+"""What data and measurements are known by, whatever order and process they come in."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pytest_aerobust.contract import Contract
+from pytest_aerobust.results import Evaluation
+from pytest_aerobust.subjects.data import Samples
+
+# Longer values of a contract are told by their digest.
+_LONGEST = 80
+
+
+@dataclass(frozen=True)
+class DataPrint:
+    """Samples by their content: the same for the same samples in any order.
+
+    Attributes:
+        digest: Of all of them.
+        order: Places of the samples, sorted by their own digests.
+    """
+
+    digest: str
+    order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, samples: Samples) -> "DataPrint":
+        """Hash every sample with its label, in its own precision."""
+        inputs = samples.inputs.detach().cpu().contiguous()
+        rows = inputs.flatten(1).numpy()
+        labels = samples.labels.cpu().numpy()
+        digests = [
+            hashlib.blake2b(row.tobytes() + label.tobytes(), digest_size=16).digest()
+            for row, label in zip(rows, labels, strict=True)
+        ]
+        order = sorted(range(len(digests)), key=digests.__getitem__)
+        whole = hashlib.blake2b(f"{inputs.dtype}{tuple(inputs.shape[1:])}".encode(), digest_size=16)
+        for place in order:
+            whole.update(digests[place])
+        return cls(whole.hexdigest(), tuple(order))
+
+
+def described(contract: Contract, evaluation: Evaluation) -> dict[str, str]:
+    """A measurement in words by name: what must be the same for two to be compared."""
+    told: Mapping[str, Any] = {
+        "attack": evaluation.attack,
+        "norm": evaluation.norm,
+        "eps": evaluation.eps,
+        **evaluation.arguments,
+        "threat": evaluation.threat,
+        "target": evaluation.target,
+        "filter": "none" if evaluation.filtered is None else "on",
+        "seed": evaluation.seed,
+        "queries": contract.queries,
+        "eot": contract.eot,
+        "filter_gradient": contract.filter_gradient,
+        "bounds": contract.bounds,
+        "mutable": contract.mutable if isinstance(contract.mutable, tuple) else None,
+        "mean": contract.mean,
+        "std": contract.std,
+        "strength": contract.strength,
+        "waived": ", ".join(name for name, _ in contract.waivers) or None,
+    }
+    return {name: _short(value) for name, value in told.items() if value is not None}
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.17g}" if isinstance(value, float) else str(value)
+    if len(text) <= _LONGEST:
+        return text
+    return f"digest {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+
+
+def in_order(values: str, order: tuple[int, ...]) -> "np.ndarray":
+    """One letter a sample, in the order of their digests."""
+    return np.frombuffer(values.encode("ascii"), np.uint8)[list(order)]

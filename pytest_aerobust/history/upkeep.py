@@ -1,0 +1,103 @@
+"""What one run does to the baseline: in the process that the user sees, once, at its end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytest_aerobust.errors import BaselineError
+from pytest_aerobust.history.baseline import Changes, Entry, read_baseline, update_baseline
+from pytest_aerobust.settings import Settings
+
+
+class Told(NamedTuple):
+    """A line for the end of a run, and whether it tells of something that went wrong."""
+
+    text: str
+    wrong: bool = False
+
+
+@dataclass
+class Collected:
+    """Which tests a run has seen.
+
+    Attributes:
+        tests: Ids of all that carry a contract.
+        places: Files and folders whose tests were all collected.
+    """
+
+    tests: set[str] = field(default_factory=set)
+    places: tuple[Path, ...] = ()
+
+    def gone(self, known: Iterable[str], root: Path) -> tuple[str, ...]:
+        """Those of the known tests that would have been seen, were they still there."""
+        return tuple(test for test in known if test not in self.tests and self._covers(root, test))
+
+    def _covers(self, root: Path, test: str) -> bool:
+        file = (root / test.partition("::")[0]).resolve()
+        return any(file.is_relative_to(place) for place in self.places)
+
+
+def keep_baseline(
+    settings: Settings, results: Iterable[tuple[str, Any]], collected: Collected, root: Path
+) -> list[Told]:
+    """Write what a run measured, and tell what came of it.
+
+    Args:
+        settings: The options.
+        results: Test ids, each with the plain dict of its :class:`Judged`.
+        collected: Which tests the run has seen.
+        root: Folder that test ids are relative to.
+    """
+    try:
+        return _kept(settings, dict(results), collected, root)
+    except (BaselineError, OSError) as error:
+        return [Told(f"the baseline was NOT written: {error}", wrong=True)]
+
+
+def _kept(
+    settings: Settings, results: dict[str, Any], collected: Collected, root: Path
+) -> list[Told]:
+    unused = collected.gone(read_baseline(settings.baseline), root)
+    measured = {
+        test: Entry.from_dict(result["baseline"])
+        for test, result in results.items()
+        if result["baseline"] is not None
+    }
+    told = []
+    if settings.update is not None or (settings.prune and unused):
+        changes = update_baseline(
+            settings.baseline,
+            measured,
+            only_new=settings.update == "new",
+            unused=unused if settings.prune else (),
+        )
+        told.append(Told(_summary(settings.baseline, changes)))
+        told += [Told(f"removed from the baseline: {test}") for test in changes.removed]
+    if settings.update is not None:
+        told += [
+            Told(f"not stored, because inconclusive: {test}")
+            for test, result in results.items()
+            if result["verdict"] == "inconclusive"
+        ]
+    if not settings.prune:
+        told += [
+            Told(f"the baseline's {test} has no test any more: remove it with --aerobust-prune")
+            for test in unused
+        ]
+    elif not collected.places:
+        told.append(
+            Told("nothing was pruned: this run picks tests out, so nobody knows which are gone")
+        )
+    return told
+
+
+def _summary(path: Path, changes: Changes) -> str:
+    counts = (
+        f"{len(changes.new)} new",
+        f"{len(changes.changed)} changed",
+        f"{len(changes.unchanged)} unchanged",
+        *([f"{len(changes.removed)} removed"] if changes.removed else []),
+    )
+    advice = "; review the diff and commit it" if changes else ""
+    return f"baseline {path.name}: {', '.join(counts)}{advice}"
