@@ -31,6 +31,7 @@ from pytest_aerobust.results import (
     Arm,
     Confusion,
     Evidence,
+    Memory,
     Queries,
 )
 from pytest_aerobust.subjects.box import Box
@@ -42,6 +43,8 @@ from pytest_aerobust.targets import Mistakes, Table
 _HALVINGS = 10
 # Clean samples that a side is shown where its clean pass is known.
 _SEEN = 16
+# Examples of earlier runs that are verified at a time.
+_TRIED = 256
 
 
 class OnExamples(Protocol):
@@ -147,6 +150,7 @@ class RunningArm:
         self.closed = torch.zeros_like(self._right)
         self._fallen = torch.zeros_like(self._right)
         self._withstood_before = self._beaten_before = 0
+        self._remembered = torch.zeros_like(self._right)
 
     @property
     def classes(self) -> int:
@@ -234,7 +238,7 @@ class RunningArm:
         """The samples whose attack is over; who fell to a disturbance had none."""
         over = (self._outcomes == ord(SURVIVED)) | (self._outcomes == ord(BEATEN))
         over |= self._outcomes == ord(AT_TARGET)
-        return (over & ~self._fallen).nonzero().flatten()
+        return (over & ~self._fallen & ~self._remembered).nonzero().flatten()
 
     def problem(
         self, side: Classifier, rows: Tensor, seed: int, queries: int | None = None
@@ -273,6 +277,24 @@ class RunningArm:
             self._candidates.add(candidates[claims])
             accepted[claims] = self._counted(rows[claims], candidates[claims])
         return accepted
+
+    def remember(self, rows: Tensor, examples: Tensor) -> Memory:
+        """Try examples that earlier runs left, before any search of this one.
+
+        Args:
+            rows: Their samples.
+            examples: One for each row.
+        """
+        outcomes = self._outcomes[rows]
+        survived = outcomes == ord(SURVIVED)  # where another measurement has attacked them
+        wanted = survived | self.open(rows)
+        rows, examples = rows[wanted], examples[wanted].to(self.samples.inputs)
+        for start in range(0, len(rows), _TRIED):
+            part = rows[start : start + _TRIED]
+            fell = part[self.judge(part, examples[start : start + _TRIED])]
+            self._remembered[fell] = True
+        places = self.samples.ids[self._remembered.cpu()].tolist()
+        return Memory(len(rows), tuple(sorted(places)), attacked=bool(survived[wanted].all()))
 
     def found(self, rows: Tensor, candidates: Tensor) -> Found:
         """What verification says of candidates for `rows`, without counting them."""

@@ -13,7 +13,15 @@ from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
 from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.choice import NO_ATTACK
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import Carried, Measurement, Need, OnProgress, measure, silent
+from pytest_aerobust.evaluation import (
+    Carried,
+    Measurement,
+    Need,
+    OnProgress,
+    Tried,
+    measure,
+    silent,
+)
 from pytest_aerobust.results import EXEMPT, FELL, WRONG, Arm, ArmCurve, Curve, Evaluation
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.weighing import Remembered
@@ -66,6 +74,7 @@ class Campaign:
         need: Callable[[Evaluation], Need] = in_full,
         *,
         fresh: bool = False,
+        tried: Tried | None = None,
     ) -> Evaluation:
         """Attack whoever is undecided at a budget.
 
@@ -73,6 +82,7 @@ class Campaign:
             eps: The budget.
             need: Asked what is still needed.
             fresh: Attack everybody, also whom other budgets settle.
+            tried: Examples of earlier runs that are tried first.
 
         Raises:
             SubjectError, AttackError, ContractError: As :func:`measure`.
@@ -86,10 +96,15 @@ class Campaign:
             remembered=self._remembered,
             carried=self._carried,
             fresh=fresh,
+            tried=tried,
             device=self._device,
         )
-        self._last = replace(found, follow=partial(self._follow, eps))
+        self._last = self.followed(found)
         return self._last
+
+    def followed(self, found: Evaluation) -> Evaluation:
+        """An evaluation of this subject, whose curve can be measured."""
+        return replace(found, follow=partial(self._follow, found.eps))
 
     def _follow(self, largest: float, budgets: Sequence[float] | None) -> Curve:
         """A curve from what is known so far, of which nothing comes back.

@@ -11,6 +11,7 @@
     ├── AttackError                the attack itself broke down
     ├── ExamplesError              stored counterexamples can't be read
     ├── BaselineError              the stored baseline can't be read
+    ├── MemoryFileError            the memory of attacks can't be read
     └── UndecidedError             one number was asked of an interval
 
     pytest.fail.Exception
@@ -61,6 +62,10 @@ class ExamplesError(AerobustError, ValueError):
 
 class BaselineError(AerobustError, ValueError):
     """A file of baselines is cut short, changed by hand, or none of ours."""
+
+
+class MemoryFileError(AerobustError, ValueError):
+    """A file of the memory of attacks is cut short, changed, or none of ours."""
 
 
 class UndecidedError(AerobustError, ValueError):

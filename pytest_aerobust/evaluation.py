@@ -27,7 +27,7 @@ from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.answers import CHECKS, COUNT, Asked, state
 from pytest_aerobust.evidence.sanity import count_note, setting_notes
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.results import Evaluation, Evidence, Queries
+from pytest_aerobust.results import Evaluation, Evidence, Memory, Queries
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
@@ -88,6 +88,21 @@ class Carried:
     doubts: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Tried:
+    """Adversarial examples of earlier runs, to be tried on the pipeline before any search.
+
+    Attributes:
+        rows: Their samples, by place among those measured ``(n,)``.
+        examples: One for each row ``(n, ...)``.
+        digest: What they are known by, from one process to the next.
+    """
+
+    rows: Tensor
+    examples: Tensor
+    digest: str
+
+
 class Need(Enum):
     """What a verdict still needs."""
 
@@ -144,6 +159,7 @@ def measure(
     on_progress: OnProgress = silent,
     remembered: Remembered | None = None,
     carried: Carried | None = None,
+    tried: Tried | None = None,
     fresh: bool = False,
     device: str | None = None,
     chunk: int | None = None,
@@ -160,6 +176,7 @@ def measure(
         remembered: Findings about this subject from earlier measurements; new ones are added.
         carried: What is known of its samples from other budgets: only who is undecided at this
             one is attacked. What is found here is added.
+        tried: Examples that are tried first; whoever falls to one is not attacked.
         fresh: Attack everybody who has not faced the attack at this very budget, and join what
             is known to what is found.
         device: Where to run; None stays where the model is.
@@ -183,6 +200,7 @@ def measure(
             if run.ask(about_the_model):
                 run.disturb()
                 run.recall(faced=fresh)
+                run.remember(tried)
                 run.attack_all(chunk, on_progress)
                 run.weigh(about_the_model)
                 run.recall()
@@ -208,6 +226,7 @@ class _Run:
         self._bounds, self._classes = bounds.to(sides.samples.inputs), classes
         self._search = build_attack(measurement.attack)
         self._findings: list[Evidence] = []
+        self._memory: Memory | None = None
         self._digest = digest(sides.modules)
         _check_filter(measurement, sides)
 
@@ -251,6 +270,13 @@ class _Run:
         """Take over what is known from other measurements, or from those at this very budget."""
         for arm in self._arms:
             arm.recall(faced=faced)
+
+    def remember(self, tried: Tried | None) -> None:
+        """Let the pipeline face examples of earlier runs."""
+        if tried is not None:
+            place = self._sides.samples.labels.device
+            pipeline = self._arms[-1]
+            self._memory = pipeline.remember(tried.rows.to(place), tried.examples.to(place))
 
     def _names(self) -> Sequence[Any]:
         """What the classes are called: by the model, or their places."""
@@ -522,6 +548,7 @@ class _Run:
             classes=tuple(map(str, self._names())),
             queries=self._queries(),
             disturbances=measurement.disturbances,
+            memory=self._memory,
             seconds=time.perf_counter() - self._started,
         )
 

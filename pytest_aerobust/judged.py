@@ -99,6 +99,8 @@ class Judged:
             low, high = arm.accuracy_interval
             found[f"{name}_accuracy_low"] = float(low)
             found[f"{name}_accuracy_high"] = float(high)
+        if evaluation.cached:
+            found["cached"] = "yes"
         if evaluation.disturbances:
             found["disturbances"] = disturbances.spelled(evaluation.disturbances)
         if evaluation.targets is not None:
@@ -113,6 +115,10 @@ class Judged:
             if past.status == "compared":
                 found |= {"regression": float(past.drop), "regression_p": past.p}
                 found |= {"newly_lost": len(past.lost), "newly_won": len(past.won)}
+        if (memory := evaluation.memory) is not None:
+            low, high = evaluation.without_memory
+            found |= {"memory_tried": memory.tried, "memory_fell": len(memory.fell)}
+            found |= {"without_memory_low": float(low), "without_memory_high": float(high)}
         if (boundary := self.boundary) is not None:
             found["drawn"] = " ".join(f"{eps:.6g}" for eps in boundary.drawn)
             if boundary.failing is not None:

@@ -24,6 +24,7 @@ from pytest_aerobust.settings import (
 )
 
 if TYPE_CHECKING:
+    from pytest_aerobust.history.cache import Cache
     from pytest_aerobust.history.upkeep import Told
     from pytest_aerobust.replayer import Replayer
     from pytest_aerobust.robustness import Robustness
@@ -321,9 +322,9 @@ class Recorder:
             self._nothing = True
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         elif self._config.stash[_settings].enabled and not self._config.option.collectonly:
-            self._keep_baseline(session)
+            self._keep(session)
 
-    def _keep_baseline(self, session: pytest.Session) -> None:
+    def _keep(self, session: pytest.Session) -> None:
         from pytest_aerobust.history.upkeep import Collected, keep_baseline
 
         whole = session.exitstatus in _NOT_BROKEN and not self._unread
@@ -334,6 +335,8 @@ class Recorder:
             Collected(self.collected, places),
             self._config.rootpath,
         )
+        if (cache := _cache(self._config)) is not None:
+            cache.trim()
         if any(told.wrong for told in self._told) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -367,7 +370,7 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
     if _session not in config.stash:
         from pytest_aerobust.reports.progress import watching
 
-        config.stash[_session] = Session(config.stash[_settings], watching(config))
+        config.stash[_session] = Session(config.stash[_settings], watching(config), _cache(config))
     saved = None
     if _replayer in config.stash:
         saved = config.stash[_replayer].saved(request.node.nodeid)
@@ -383,6 +386,15 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
     )
     seed = getattr(request.node.obj, _TAKEN, None)
     return config.stash[_session].guard(contract, parts, request.node.nodeid, seed)
+
+
+def _cache(config: pytest.Config) -> "Cache | None":
+    """Where results are kept; `-p no:cacheprovider` leaves no place for them."""
+    if not config.stash[_settings].cached or not hasattr(config, "cache"):
+        return None
+    from pytest_aerobust.history.cache import Cache
+
+    return Cache.within(config.cache)
 
 
 @pytest.fixture

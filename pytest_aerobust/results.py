@@ -250,6 +250,28 @@ class Regression:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What adversarial examples of earlier runs do to the pipeline of today.
+
+    Attributes:
+        tried: How many were tried: those of samples that the pipeline has right.
+        fell: Places in the data of the samples that fall to them, and to nothing that was found
+            in this run.
+        attacked: Whether this run's attack has looked for examples of these samples, too, and
+            found none; else they were left out, since they had fallen already.
+    """
+
+    tried: int
+    fell: tuple[int, ...]
+    attacked: bool
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Memory":
+        """The inverse of ``dataclasses.asdict``, also after a round trip through JSON."""
+        return cls(plain["tried"], tuple(plain["fell"]), plain["attacked"])
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The measured outcome of one attack at one budget.
 
@@ -273,7 +295,9 @@ class Evaluation:
         queries: What a black-box attacker asked; None under every other threat.
         disturbances: What happened to every input before the attack: name and severity.
         regression: The pipeline against the baseline, where the contract asks for it.
+        memory: What examples of earlier runs did, where the suite keeps any.
         seconds: Wall-clock time of the measurement.
+        cached: Whether it was taken from the cache of an earlier run.
         follow: Measures other budgets; None where the evaluation came from a file or another
             process.
     """
@@ -295,7 +319,9 @@ class Evaluation:
     queries: Queries | None = None
     disturbances: Disturbances = ()
     regression: Regression | None = None
+    memory: Memory | None = None
     seconds: float = field(default=0.0, compare=False)
+    cached: bool = field(default=False, compare=False)
     follow: "Callable[[Sequence[float] | None], Curve] | None" = field(
         default=None, compare=False, repr=False
     )
@@ -321,6 +347,15 @@ class Evaluation:
     def pipeline(self) -> Arm:
         """The arm that floors speak of: what is deployed."""
         return self.unfiltered if self.filtered is None else self.filtered
+
+    @property
+    def without_memory(self) -> Interval:
+        """What the pipeline's robust accuracy can be where no earlier run left anything."""
+        low, high = self.pipeline.accuracy_interval
+        if self.memory is None:
+            return Interval(low, high)
+        fell = Fraction(len(self.memory.fell), self.pipeline.samples)
+        return Interval(low + fell if self.memory.attacked else low, high + fell)
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -351,7 +386,7 @@ class Evaluation:
     def from_dict(cls, plain: Mapping[str, Any]) -> "Evaluation":
         """The inverse of :meth:`to_dict`."""
         filtered, targets, queries = plain["filtered"], plain["targets"], plain["queries"]
-        regression = plain["regression"]
+        regression, memory = plain["regression"], plain["memory"]
         built = {
             "unfiltered": Arm.from_dict(plain["unfiltered"]),
             "filtered": None if filtered is None else Arm.from_dict(filtered),
@@ -361,6 +396,7 @@ class Evaluation:
             "classes": tuple(plain["classes"]),
             "queries": None if queries is None else Queries(**queries),
             "regression": None if regression is None else Regression.from_dict(regression),
+            "memory": None if memory is None else Memory.from_dict(memory),
             "disturbances": tuple(
                 (name, tuple(severity)) for name, severity in plain["disturbances"]
             ),

@@ -2,15 +2,23 @@
 
 from dataclasses import replace
 
-from pytest_aerobust.history.baseline import Entry
+from pytest_aerobust.history.corpus import keep
+from pytest_aerobust.history.fingerprints import by_content
 from pytest_aerobust.judged import Judged
 from pytest_aerobust.proving.budgets import OverBudgets
 from pytest_aerobust.proving.draws import OverDraws
 from pytest_aerobust.proving.guarded import Guarded
+from pytest_aerobust.proving.single import AtOneBudget
 from pytest_aerobust.replaying import ReplayedContract, judge_again
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.saved import Saved, remove, save
 from pytest_aerobust.worst import worst_cases
+
+
+def _proof(guarded: Guarded) -> AtOneBudget | OverBudgets | OverDraws:
+    if guarded.contract.single:
+        return AtOneBudget(guarded)
+    return OverDraws(guarded) if guarded.contract.vary else OverBudgets(guarded)
 
 
 class Robustness:
@@ -22,7 +30,7 @@ class Robustness:
 
     def __init__(self, guarded: Guarded) -> None:
         self._guarded = guarded
-        self._proof = OverDraws(guarded) if guarded.contract.vary else OverBudgets(guarded)
+        self._proof = _proof(guarded)
 
     def __call__(self, eps: float | None = None) -> Evaluation:
         """The evaluation, measured in full and once; its method ``curve`` measures others.
@@ -37,15 +45,18 @@ class Robustness:
 
     def check(self) -> Judged:
         """Measure as much as the verdict needs, judge, and store what proves a failure."""
-        judged = self._stored(self._proof.prove())
-        return replace(judged, entry=self._entry_of(judged))
+        judged = self._proof.prove()
+        self._remember(judged)
+        return self._stored(judged)
 
-    def _entry_of(self, judged: Judged) -> Entry | None:
-        """For the baseline; what proves nothing is no yardstick either."""
-        past, evaluation = self._guarded.past, judged.evaluation
-        if past is None or past.update is None or not evaluation.complete:
-            return None
-        return None if judged.verdict.outcome == "inconclusive" else past.measured(evaluation)
+    def _remember(self, judged: Judged) -> None:
+        """Keep what beats the pipeline for later runs, where this one updates what is kept."""
+        guarded, folder = self._guarded, self._guarded.settings.memory
+        if folder is None or not guarded.settings.remembers or self._proof.kept is None:
+            return
+        if guarded.contract.single and judged.verdict.outcome != "inconclusive":
+            found = {each.sample: each.adversarial for each in self._proof.kept.of(guarded.arm)}
+            keep(folder, guarded.test, by_content(guarded.subject.samples, found))
 
     def replay(self, saved: Saved) -> ReplayedContract:
         """Judge stored examples again, without an attack; the data are theirs.

@@ -1,26 +1,35 @@
 """One run: what the items of a session share, from settings to what is known of a model."""
 
+import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, cast
 
 import torch
 
 from pytest_aerobust.arguments import checked_feature_bounds, checked_mask
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import OnProgress, silent
+from pytest_aerobust.evaluation import OnProgress, Tried, silent
 from pytest_aerobust.history.baseline import Entry, read_baseline
+from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.history.comparison import Past
+from pytest_aerobust.history.corpus import Remembered as Known
+from pytest_aerobust.history.corpus import recall
+from pytest_aerobust.history.fingerprints import DataPrint
+from pytest_aerobust.history.identity import NotFollowedError
+from pytest_aerobust.history.shelves import Shelves
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.robustness import Robustness
 from pytest_aerobust.settings import Settings
-from pytest_aerobust.subjects.data import Pairs, read_samples
+from pytest_aerobust.subjects.data import Pairs, Samples, read_samples
 from pytest_aerobust.subjects.state import digest
 from pytest_aerobust.subjects.subject import Subject, build_subject
 from pytest_aerobust.weighing import Remembered
+
+_LOG = logging.getLogger("pytest_aerobust")
 
 
 @dataclass(frozen=True)
@@ -41,12 +50,16 @@ class Session:
     Args:
         settings: The options.
         watch: Gives for a test's id what is told how far its measurements have come.
+        cache: Keeps measurements for later runs; None keeps none.
     """
 
     def __init__(
-        self, settings: Settings, watch: Callable[[str], OnProgress] = lambda test: silent
+        self,
+        settings: Settings,
+        watch: Callable[[str], OnProgress] = lambda test: silent,
+        cache: Cache | None = None,
     ) -> None:
-        self.settings, self._watch = settings, watch
+        self.settings, self._watch, self._cache = settings, watch, cache
         self._read: dict[int, tuple[Any, Pairs]] = {}
         self._known: dict[Any, tuple[Parts, Remembered]] = {}
         if settings.workers > 1:
@@ -92,19 +105,46 @@ class Session:
                 f"filter_gradient={contract.filter_gradient!r} says how gradients pass the filter, "
                 f"but the fixture {contract.filter} gives None"
             )
-        remembered = self._remembered(contract, parts, subject)
+        guarded = Guarded(
+            contract, subject, self.settings, test, self._remembered(contract, parts, subject)
+        )
         return Robustness(
-            Guarded(
-                contract,
-                subject,
-                self.settings,
-                test,
-                remembered,
-                drawn_by,
-                self._watch(test),
-                self._past(contract, subject, test),
+            replace(
+                guarded,
+                drawn_by=drawn_by,
+                on_progress=self._watch(test),
+                past=self._past(contract, subject, test),
+                tried=self._tried(guarded),
+                find_shelves=partial(self._shelves, subject, costs.device),
             )
         )
+
+    def _tried(self, guarded: Guarded) -> Tried | None:
+        """Examples of earlier runs, where the contract's attacker could have made them.
+
+        Whoever knows all of the pipeline can make any input in the ball. A gray-box attacker can
+        make what he crafts on the model of today alone, and one who asks pays for each answer.
+        """
+        folder, contract = self.settings.memory, guarded.contract
+        if folder is None or not contract.single or self.settings.replay is not None:
+            return None
+        if guarded.measurement(cast("float", contract.eps)).threat != "white-box":
+            return None
+        known = recall(folder, guarded.test)
+        return None if known is None else _on_todays(guarded.subject.samples, known)
+
+    def _shelves(self, subject: Subject, device: str | None) -> Shelves | None:
+        """Where this subject's measurements are kept; None where it can't be known again."""
+        settings = self.settings
+        # Adversarial examples are not kept: whoever wants them has to measure.
+        wanted = settings.examples is not None or settings.remembers
+        if self._cache is None or wanted or settings.replay is not None:
+            return None
+        try:
+            return Shelves(self._cache, subject, device)
+        except NotFollowedError as reason:
+            _LOG.info("measured without the cache, because the subject holds %s", reason)
+            return None
 
     def _past(self, contract: Contract, subject: Subject, test: str) -> Past | None:
         """The contract's place in the baseline, where it or this run asks for one."""
@@ -136,6 +176,19 @@ class Session:
             # The object is kept beside its samples: an id is unique only while it lives.
             self._read[id(data)] = (data, read_samples(data))
         return self._read[id(data)][1]
+
+
+def _on_todays(samples: Samples, known: Known) -> Tried | None:
+    """Remembered examples with the places of their samples, as far as these are there."""
+    if known.examples.shape[1:] != samples.inputs.shape[1:]:
+        return None
+    numbered = {digest: number for number, digest in enumerate(known.samples)}
+    digests = DataPrint.of(samples).samples
+    found = [(place, numbered[each]) for place, each in enumerate(digests) if each in numbered]
+    if not found:
+        return None
+    rows, numbers = (torch.tensor(column) for column in zip(*found, strict=True))
+    return Tried(rows, known.examples[numbers], known.digest)
 
 
 def _cores() -> int:

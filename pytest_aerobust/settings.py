@@ -51,6 +51,7 @@ class Settings:
 
     Attributes:
         enabled: Whether contracts are checked at all.
+        cached: Whether results are kept from run to run.
         full: Whether every sample is attacked, decided or not.
         command_line: Costs from the command line.
         ini: Costs from the ini file.
@@ -61,12 +62,14 @@ class Settings:
         update: Which of its entries this run writes; None writes none.
         prune: Whether entries of tests that are gone are removed.
         strict: Whether a contract with max_regression must have an entry that fits.
+        memory: Folder of adversarial examples that are committed with the suite; None keeps none.
         demands: What else the command line says that a contract's outcome depends on.
         examples: Folder for the counterexamples of failing contracts; None keeps none.
         replay: Stored counterexamples to judge again instead of measuring.
     """
 
     enabled: bool = False
+    cached: bool = True
     full: bool = False
     command_line: Costs = field(default_factory=Costs)
     ini: Costs = field(default_factory=Costs)
@@ -77,6 +80,7 @@ class Settings:
     update: Update | None = None
     prune: bool = False
     strict: bool = False
+    memory: Path | None = None
     demands: tuple[str, ...] = ()
     examples: Path | None = None
     replay: Path | None = None
@@ -89,6 +93,11 @@ class Settings:
     def settle(self, contract: Contract) -> Contract:
         """The contract with the options' floors where the mark states none."""
         return contract.settled(self.floors)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether this run adds to the memory of attacks."""
+        return self.memory is not None and self.update is not None
 
     @property
     def flags(self) -> str:
@@ -136,6 +145,11 @@ def add_options(parser: pytest.Parser) -> None:
         "--aerobust-full",
         action="store_true",
         help="attack every sample even when the verdict is already certain",
+    )
+    group.addoption(
+        "--aerobust-no-cache",
+        action="store_true",
+        help="measure everything anew and keep nothing for later runs",
     )
     group.addoption(
         "--aerobust-max-regression",
@@ -188,6 +202,13 @@ def add_options(parser: pytest.Parser) -> None:
         f"file of the baseline, relative to the ini file (default: {DEFAULT_BASELINE})",
         default=DEFAULT_BASELINE,
     )
+    parser.addini(
+        "aerobust_memory",
+        "folder of adversarial examples of earlier runs, committed with the suite, relative to the "
+        "ini file",
+        type="string",
+        default=None,
+    )
     parser.addini("aerobust_threat", "threat where a mark states none", default=None)
     for name in INI_FLOORS:
         parser.addini(
@@ -221,6 +242,7 @@ def _told(config: pytest.Config) -> Settings:
     switched, replay = config.getoption("aerobust"), config.getoption("aerobust_replay")
     return Settings(
         enabled=bool(replay or (_ini(config, "aerobust") if switched is None else switched)),
+        cached=not config.getoption("aerobust_no_cache"),
         full=config.getoption("aerobust_full"),
         command_line=_costs(
             {name: config.getoption(f"aerobust_{name}") for name in ("samples", "seed", "device")}
@@ -235,6 +257,7 @@ def _told(config: pytest.Config) -> Settings:
         update=_update(config.getoption("aerobust_update")),
         prune=config.getoption("aerobust_prune"),
         strict=config.getoption("aerobust_strict"),
+        memory=_memory_folder(config),
         demands=_demands(config),
         examples=None if replay else _examples_folder(config),
         replay=config.invocation_params.dir / replay if replay else None,
@@ -277,16 +300,21 @@ def _beside(config: pytest.Config) -> Path:
     return config.rootpath if config.inipath is None else config.inipath.parent
 
 
+def _memory_folder(config: pytest.Config) -> Path | None:
+    ini = _ini(config, "aerobust_memory")
+    return None if ini is None else _folder("aerobust_memory", _beside(config), ini)
+
+
 def _examples_folder(config: pytest.Config) -> Path | None:
     told, ini = config.getoption("aerobust_examples"), _ini(config, "aerobust_examples")
     if told is not None:
-        return _folder(config.invocation_params.dir, told)
-    return None if ini is None else _folder(_beside(config), ini)
+        return _folder("aerobust_examples", config.invocation_params.dir, told)
+    return None if ini is None else _folder("aerobust_examples", _beside(config), ini)
 
 
-def _folder(base: Path, told: str) -> Path:
+def _folder(name: str, base: Path, told: str) -> Path:
     if not told:
-        raise ContractError("aerobust_examples is empty: expected a folder")
+        raise ContractError(f"{name} is empty: expected a folder")
     return base / told
 
 

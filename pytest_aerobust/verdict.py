@@ -173,6 +173,7 @@ def explain(verdict: Verdict, evaluation: Evaluation) -> str:
         _asked(evaluation),
         _targets(evaluation),
         *_since(evaluation.regression),
+        *_from_memory(evaluation),
         *_other_checks(verdict),
     )
     findings = [*_findings(verdict, evaluation), *evaluation.notes]
@@ -308,6 +309,21 @@ def _since(found: Regression | None) -> list[str]:
     lines += [f"newly lost samples: {_places(found.lost)}"] if found.lost else []
     lines += ["better than the baseline: lock it in with --aerobust-update"] * (found.drop < 0)
     return lines
+
+
+def _from_memory(evaluation: Evaluation) -> list[str]:
+    """Both counts, and which samples fall to what earlier runs found alone."""
+    memory = evaluation.memory
+    if memory is None:
+        return []
+    low, high = (float(end) for end in evaluation.without_memory)
+    without = f"{low:.3f}" if low == high else f"{low:.3f}..{high:.3f}"
+    why = "this run's attack did not beat" if memory.attacked else "were not attacked again"
+    lines = [
+        f"memory: {memory.tried} examples of earlier runs tried; {len(memory.fell)} samples fall "
+        f"to them that {why}; robust accuracy without memory {without}"
+    ]
+    return [*lines, f"samples that fall to memory: {_places(memory.fell)}"][: 1 + bool(memory.fell)]
 
 
 def _places(places: Sequence[int]) -> str:

@@ -31,7 +31,7 @@ class SearchAttack(FixedEpsilonAttack):
         return public_settings(self)
 
     def travel(self, eps: float) -> float | None:
-        """Unknown: the size of a step is found while it runs."""
+        """NotFollowedError: the size of a step is found while it runs."""
         return None
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.results import Evaluation
@@ -22,10 +23,12 @@ class DataPrint:
     Attributes:
         digest: Of all of them.
         order: Places of the samples, sorted by their own digests.
+        samples: Digest of each, by place.
     """
 
     digest: str
     order: tuple[int, ...]
+    samples: tuple[str, ...]
 
     @classmethod
     def of(cls, samples: Samples) -> "DataPrint":
@@ -41,7 +44,17 @@ class DataPrint:
         whole = hashlib.blake2b(f"{inputs.dtype}{tuple(inputs.shape[1:])}".encode(), digest_size=16)
         for place in order:
             whole.update(digests[place])
-        return cls(whole.hexdigest(), tuple(order))
+        return cls(whole.hexdigest(), tuple(order), tuple(each.hex() for each in digests))
+
+
+def by_content(samples: Samples, found: Mapping[int, Tensor]) -> dict[str, Tensor]:
+    """Examples by the digests of their samples, from those by place in the data."""
+    digests = DataPrint.of(samples).samples
+    return {
+        digest: found[place]
+        for place, digest in zip(samples.ids.tolist(), digests, strict=True)
+        if place in found
+    }
 
 
 def described(contract: Contract, evaluation: Evaluation) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""The proof of a contract at one budget or over many."""
+"""The proof of a contract over many budgets."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
+from typing import Any, cast
 
 from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.arms import unseen
@@ -12,7 +13,7 @@ from pytest_aerobust.evaluation import Need
 from pytest_aerobust.judged import Judged
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.results import Evaluation
-from pytest_aerobust.varying import boundary_words, drawn_budgets, find_boundary
+from pytest_aerobust.varying import Boundary, boundary_words, drawn_budgets, find_boundary
 
 
 class OverBudgets:
@@ -27,7 +28,7 @@ class OverBudgets:
 
     def __init__(self, guarded: Guarded) -> None:
         self._guarded, self._contract = guarded, guarded.contract
-        self._full = guarded.full
+        self._full = guarded.settings.full
         self._evaluations: dict[float, Evaluation] = {}
         self._broken = False
         self.kept = guarded.examples()
@@ -49,18 +50,17 @@ class OverBudgets:
         low, high = self._points[0], self._points[-1]
         asked = high if eps is None else checked_eps(eps)
         if not low <= asked <= high:
-            lie = f"only budget is {high:g}" if low == high else f"budgets lie in {low:g}..{high:g}"
             raise ContractError(
-                f"robustness({asked:g}): this contract's {lie}; let it vary over more with "
-                "eps=epsilons(...)"
+                f"robustness({asked:g}): this contract's budgets lie in {low:g}..{high:g}; let it "
+                "vary over more with eps=epsilons(...)"
             )
         return self._evaluation(asked, full=True)
 
     def prove(self) -> Judged:
         """Measure as much as the verdict needs, and judge."""
-        if isinstance(self._contract.eps, float):
-            self._evaluation(self._contract.eps, full=self._full)
-            return self._judged(self._contract.eps)
+        return self._recalled() or self._kept(self._proved())
+
+    def _proved(self) -> Judged:
         draws = self._guarded.draws
         boundary = find_boundary(self._points, self, nested=self._nested, draws=draws)
         decisive = boundary.failing
@@ -70,6 +70,35 @@ class OverBudgets:
             decisive = max(doubtful, default=self._points[-1])
         said = boundary_words(boundary, self._points, self._contract.floors)
         return replace(self._judged(decisive), boundary=boundary, settled=said)
+
+    def _recalled(self) -> Judged | None:
+        """The whole proof as an earlier run left it."""
+        shelves = self._guarded.shelves
+        kept = None if shelves is None or self._evaluations else shelves.get(self._question)
+        if kept is None:
+            return None
+        evaluation, more = kept
+        if self._full and not evaluation.complete:
+            return None
+        judged = Judged(self._campaign.followed(evaluation), self._guarded.judge(evaluation))
+        boundary = Boundary(**more["boundary"] | {"drawn": tuple(more["boundary"]["drawn"])})
+        return replace(judged, boundary=boundary, settled=more["settled"])
+
+    def _kept(self, judged: Judged) -> Judged:
+        if self._guarded.shelves is not None and judged.boundary is not None:
+            self._guarded.shelves.put(
+                self._question,
+                judged.evaluation,
+                boundary=asdict(judged.boundary),
+                settled=judged.settled,
+            )
+        return judged
+
+    @property
+    def _question(self) -> Any:
+        """All that the outcome over several budgets depends on, beside the subject."""
+        guarded, floors = self._guarded, dict(self._contract.floors)
+        return [guarded.measurement(0.0), self._points, guarded.draws, floors, self._full]
 
     @property
     def _nested(self) -> bool:
@@ -83,11 +112,9 @@ class OverBudgets:
         if isinstance(budgets, Epsilons):
             edges = (edge for edge in floors.edges if budgets.low < edge < budgets.high)
             return tuple(sorted({*budgets.points(), *edges}))
-        if isinstance(budgets, Drawn):
-            points = drawn_budgets(budgets.strategy, self._guarded.draws)
-            floors.check_curves(points)
-            return points
-        return (budgets,)
+        points = drawn_budgets(cast("Drawn", budgets).strategy, self._guarded.draws)
+        floors.check_curves(points)
+        return points
 
     @property
     def measured(self) -> int:

@@ -51,7 +51,7 @@ class OverDraws:
 
     def prove(self) -> Judged:
         """Measure as much as the verdict needs, and judge."""
-        full = self._guarded.full
+        full = self._guarded.settings.full
         found = find_failure(
             self._guarded.contract.vary,
             lambda values: self._at(values, full).verdict.outcome != "failed",
@@ -89,8 +89,16 @@ class OverDraws:
         key = repr(values)
         known = self._judged.get(key)
         if known is None or (full and not known.evaluation.complete):
-            kept = self._examples[key] = self._guarded.examples()
-            evaluation = self._variations.measure(values, self._guarded.need(full), kept or unseen)
-            evaluation = self._guarded.noted(evaluation)
+            evaluation = self._guarded.noted(self._measured(values, full))
             self._judged[key] = Judged(evaluation, self._guarded.judge(evaluation))
         return self._judged[key]
+
+    def _measured(self, values: Mapping[str, Any], full: bool) -> Evaluation:
+        need = self._guarded.need(full)
+        seen = self._examples[repr(values)] = self._guarded.examples()
+        stated = self._guarded.measurement(cast("float", self._guarded.contract.eps))
+        return self._guarded.kept(
+            [stated, dict(values)],
+            need,
+            lambda: self._variations.measure(values, need, seen or unseen),
+        )

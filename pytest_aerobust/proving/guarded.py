@@ -4,14 +4,17 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from pytest_aerobust.budgets import Epsilons
 from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.contract import Contract
-from pytest_aerobust.evaluation import Measurement, Need, OnProgress, silent
+from pytest_aerobust.evaluation import Measurement, Need, OnProgress, Tried, silent
 from pytest_aerobust.evidence.sanity import baseline_notes, exempt_notes, vacuous_notes
 from pytest_aerobust.examples import Counterexamples
+from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.history.comparison import Past
+from pytest_aerobust.history.shelves import Shelves
 from pytest_aerobust.population import about_population
 from pytest_aerobust.results import Evaluation, Regression
 from pytest_aerobust.settings import Costs, Settings
@@ -44,6 +47,10 @@ class Guarded:
         drawn_by: Seed that the user gave to Hypothesis for this test; None where there is none.
         on_progress: Is told how far each measurement has come.
         past: The contract's place in the baseline; None where nobody asks.
+        tried: Adversarial examples of earlier runs that this attacker could have made; None where
+            there are none.
+        find_shelves: Finds where its measurements are kept from run to run, None where none are;
+            asked once, when something is to be measured.
     """
 
     contract: Contract
@@ -54,6 +61,13 @@ class Guarded:
     drawn_by: object = None
     on_progress: OnProgress = silent
     past: Past | None = None
+    tried: Tried | None = None
+    find_shelves: Callable[[], Shelves | None] = lambda: None
+
+    @cached_property
+    def shelves(self) -> Shelves | None:
+        """Where its measurements are kept."""
+        return self.find_shelves()
 
     @property
     def costs(self) -> Costs:
@@ -115,22 +129,41 @@ class Guarded:
 
         return asked
 
+    def kept(
+        self,
+        asked: Any,
+        need: Callable[[Evaluation], Need],
+        measure: Callable[[], Evaluation],
+    ) -> Evaluation:
+        """A measurement, new or kept from an earlier run."""
+        if self.shelves is None:
+            return measure()
+        return self.shelves.measured([asked, self.contract.sequential], need, measure)
+
     def noted(self, evaluation: Evaluation) -> Evaluation:
         """With what a reader should know of the floors."""
         floors = self.contract.floors.at(evaluation.eps)
-        regression = self._regression(evaluation)
         notes = (
             *evaluation.notes,
             *vacuous_notes(floors, self.subject.samples.labels),
             *exempt_notes(floors, evaluation.pipeline),
-            *baseline_notes(floors, regression),
+            *baseline_notes(floors, evaluation.regression),
+            *(() if self.shelves is None else self.shelves.notes),
         )
-        return replace(evaluation, notes=notes, regression=regression)
+        return replace(evaluation, notes=notes)
 
-    def _regression(self, evaluation: Evaluation) -> Regression | None:
+    def regression(self, evaluation: Evaluation) -> Regression | None:
+        """An evaluation without memory against the baseline, where the contract asks for it."""
         wanted = self.contract.floors.max_regression is not None and evaluation.complete
         return self.past.compared(evaluation) if self.past is not None and wanted else None
 
+    def entry(self, evaluation: Evaluation, verdict: Verdict) -> Entry | None:
+        """For the baseline; what proves nothing is no yardstick either."""
+        if self.past is None or self.past.update is None or not evaluation.complete:
+            return None
+        return None if verdict.outcome == "inconclusive" else self.past.measured(evaluation)
+
     def examples(self) -> Counterexamples | None:
         """Where the pipeline's examples are kept; None where nobody wants them."""
-        return Counterexamples(self.arm) if self.settings.examples else None
+        wanted = self.settings.examples or self.settings.remembers
+        return Counterexamples(self.arm) if wanted else None

@@ -67,7 +67,7 @@ def _row(report: Any, name: str) -> dict[str, str]:
         "filtered": filtered,
         "floor": ", ".join(floors),
         "verdict": verdict,
-        "seconds": f"{evaluation.seconds:.1f}",
+        "seconds": "cached" if evaluation.cached else f"{evaluation.seconds:.1f}",
     }
 
 

@@ -62,8 +62,8 @@ def test_the_sequential_test_needs_few_samples(suite):
 def test_the_sequential_test_is_the_same_for_any_number_of_workers(suite):
     """Order and verdict come from the seed alone."""
     mark = '"bim", 0.2, min_acc=0.5, confidence=0.95, sequential=True'
-    _, alone = checked(suite, mark)
-    _, again = checked(suite, mark, "-n1")
+    _, alone = checked(suite, mark, "--aerobust-no-cache")
+    _, again = checked(suite, mark, "--aerobust-no-cache", "-n1")
     assert {name: v for name, v in alone.items() if name != "seconds"} == {
         name: v for name, v in again.items() if name != "seconds"
     }

@@ -33,7 +33,7 @@ def test_samples_draws_a_stratified_subset(suite):
             (config.rootpath / "seen").write_text(repr(labels_seen[0]))
     """)
     suite.tests(CONTRACT)
-    result = suite.run("--aerobust-samples=4")
+    result = suite.run("--aerobust-samples=4", "--aerobust-no-cache")
     result.assert_outcomes(passed=1)
     assert _row(suite, result)["samples"] == 4
     assert (suite.path / "seen").read_text() == "[0, 0, 1, 1]"

@@ -57,12 +57,14 @@ def folder(tmp_path_factory, small_conftest):
 
 @pytest.fixture(scope="module")
 def serial(folder, own_process):
-    return own_process(folder, "--aerobust", "--junit-xml=serial.xml")
+    return own_process(folder, "--aerobust", "--aerobust-no-cache", "--junit-xml=serial.xml")
 
 
 @pytest.fixture(scope="module")
 def parallel(folder, own_process):
-    return own_process(folder, "--aerobust", "--junit-xml=parallel.xml", *TWO_WORKERS)
+    return own_process(
+        folder, "--aerobust", "--aerobust-no-cache", "--junit-xml=parallel.xml", *TWO_WORKERS
+    )
 
 
 def _section(text):

@@ -116,6 +116,7 @@ def in_terminal(folder, *options, columns=100):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_", "COLU"))}
     told = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TERM": "xterm", "SECONDS_A_STEP": "0.07"}
     command = [sys.executable, "-m", "pytest", "-p", "pytest_aerobust.plugin", "--aerobust"]
+    command.append("--aerobust-no-cache")  # whatever is shown has to be measured
     process = subprocess.Popen(
         [*command, "--color=no", "--no-header", *options],
         cwd=folder,
@@ -211,7 +212,7 @@ def test_the_line_leaves_no_trace(stream, slow, monkeypatch):
     """The screen in the end is that of a run without a terminal, also where a model broke."""
     assert any(look.startswith("test_breaks") for look in frames(stream))
     monkeypatch.setenv("COLUMNS", "100")
-    plain = slow.run("--color=no", "--no-header").stdout.str()
+    plain = slow.run("--aerobust-no-cache", "--color=no", "--no-header").stdout.str()
     assert "out of memory" in plain
     assert_no_trace(stream, plain, 100)
 
@@ -223,7 +224,7 @@ def test_a_full_and_narrow_line_is_found_again(folder, slow, monkeypatch):
     assert len(frames(stream)) > 1
     assert all(len(look) < PREFIX for look in frames(stream))
     monkeypatch.setenv("COLUMNS", str(PREFIX))
-    plain = slow.run("--color=no", "--no-header", *wanted).stdout.str()
+    plain = slow.run("--aerobust-no-cache", "--color=no", "--no-header", *wanted).stdout.str()
     assert_no_trace(stream, plain, PREFIX)
 
 

@@ -132,7 +132,7 @@ def test_it_measures_in_full(suite):
         def test_check_alone():
             pass
     """)
-    result = suite.run()
+    result = suite.run("--aerobust-no-cache")
     result.assert_outcomes(passed=2)
     rows = suite.measured(result)
     asked, alone = (rows[f"test_{name}[bim-eps0.1-many]"] for name in ("body", "check_alone"))

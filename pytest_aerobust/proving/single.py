@@ -1,0 +1,98 @@
+"""The proof of a contract that asks one question: one budget, and nothing that varies."""
+
+from dataclasses import replace
+from typing import cast
+
+from pytest_aerobust.arguments import checked_eps
+from pytest_aerobust.arms import unseen
+from pytest_aerobust.campaign import Campaign
+from pytest_aerobust.errors import ContractError
+from pytest_aerobust.evaluation import Need
+from pytest_aerobust.judged import Judged
+from pytest_aerobust.proving.guarded import Guarded
+from pytest_aerobust.results import Evaluation
+
+
+class AtOneBudget:
+    """Measures a contract once, or takes what an earlier run measured.
+
+    Args:
+        guarded: The contract and its subject.
+
+    Attributes:
+        kept: The pipeline's examples; None where nobody wants them.
+    """
+
+    def __init__(self, guarded: Guarded) -> None:
+        self._guarded, self._eps = guarded, cast("float", guarded.contract.eps)
+        self._measured: Evaluation | None = None
+        self._without_memory: Evaluation | None = None
+        self.kept = guarded.examples()
+        self._campaign = Campaign(
+            guarded.subject,
+            guarded.measurement(self._eps),
+            remembered=guarded.remembered,
+            on_examples=self.kept or unseen,
+            on_progress=guarded.on_progress,
+            device=guarded.costs.device,
+        )
+
+    def in_full(self, eps: float | None) -> Evaluation:
+        """The evaluation, measured in full and once.
+
+        Raises:
+            ContractError: A budget that is not the contract's.
+        """
+        if eps is not None and checked_eps(eps) != self._eps:
+            raise ContractError(
+                f"robustness({eps:g}): this contract's only budget is {self._eps:g}; let it vary "
+                "over more with eps=epsilons(...)"
+            )
+        return self._evaluation(full=True)
+
+    def prove(self) -> Judged:
+        """Measure as much as the verdict needs, and judge."""
+        evaluation = self._evaluation(self._guarded.full)
+        verdict = self._guarded.judge(evaluation)
+        entry = None
+        if self._without_memory is not None:
+            entry = self._guarded.entry(self._without_memory, verdict)
+        return Judged(evaluation, verdict, entry=entry)
+
+    def _evaluation(self, full: bool) -> Evaluation:
+        if self._measured is None or (full and not self._measured.complete):
+            measure = self._first if self._guarded.past is None else self._apart
+            self._measured = self._guarded.noted(self._campaign.followed(measure(full)))
+        return self._measured
+
+    def _first(self, full: bool) -> Evaluation:
+        """What earlier runs found is tried first: whoever falls to it is not attacked."""
+        need, tried = self._guarded.need(full), self._guarded.tried
+        return self._guarded.kept(
+            [self._guarded.measurement(self._eps), tried and tried.digest],
+            need,
+            lambda: self._campaign.measure(self._eps, need, tried=tried),
+        )
+
+    def _apart(self, full: bool) -> Evaluation:
+        """All are attacked, as the baseline's counts know no memory; what falls to it comes after.
+
+        An unchanged model therefore never regresses because its attacks remember more.
+        """
+        need, tried = self._guarded.need(full), self._guarded.tried
+        stated = self._guarded.measurement(self._eps)
+        own = self._guarded.kept(
+            [stated, None], need, lambda: self._campaign.measure(self._eps, need)
+        )
+        self._without_memory = own
+        if tried is None or not own.complete:
+            return replace(own, regression=self._guarded.regression(own))
+
+        def again() -> Evaluation:
+            if own.cached:  # then this process's ledger is still empty
+                self._campaign.measure(self._eps, need)
+            found = self._campaign.measure(self._eps, lambda _: Need.NOTHING, tried=tried)
+            return replace(found, evidence=own.evidence, queries=own.queries)
+
+        both = self._guarded.kept([stated, "apart", tried.digest], need, again)
+        return replace(both, regression=self._guarded.regression(own))

@@ -1,0 +1,176 @@
+"""What a model is known by: the same in every process, another wherever something differs."""
+
+import functools
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from pytest_aerobust.history.identity import Identity, NotFollowedError
+
+SCALE = 2.0
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale=1.0, names=("a", "b")):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.scale, self.names = scale, names
+        with torch.no_grad():
+            self.layer.weight.fill_(0.5)
+            self.layer.bias.zero_()
+
+    def forward(self, x):
+        return self.scale * self.layer(x)
+
+
+class Doubled(Scaled):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def digest(*values):
+    identity = Identity()
+    identity.add(list(values))
+    return identity.digest
+
+
+def changed(model, change):
+    change(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(lambda: Scaled(scale=1.5), id="a number"),
+        pytest.param(lambda: Scaled(names=("a", "c")), id="a text in a tuple"),
+        pytest.param(lambda: Doubled(), id="the class"),
+        pytest.param(lambda: Scaled().double(), id="the precision"),
+        pytest.param(lambda: Scaled().eval(), id="the mode"),
+        pytest.param(
+            lambda: changed(Scaled(), lambda m: m.layer.weight.data[0].add_(1e-6)), id="a weight"
+        ),
+        pytest.param(
+            lambda: changed(Scaled(), lambda m: m.register_buffer("b", torch.ones(1))),
+            id="a buffer",
+        ),
+        pytest.param(
+            lambda: changed(Scaled(), lambda m: m.register_forward_hook(lambda *a: None)),
+            id="a hook",
+        ),
+        pytest.param(
+            lambda: changed(Scaled(), lambda m: setattr(m, "extra", np.arange(3))), id="an array"
+        ),
+    ],
+)
+def test_whatever_differs_is_seen(other):
+    """Two models alike have one digest; one that differs anywhere has another."""
+    assert digest(Scaled()) == digest(Scaled())
+    assert digest(other()) != digest(Scaled())
+
+
+def by(factor):
+    return lambda x: factor * x
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (by(2), by(3)),
+        (functools.partial(torch.mul, other=2), functools.partial(torch.mul, other=3)),
+        (lambda x: x + 1, lambda x: x + 2),
+        (Scaled(1.0).forward, Scaled(2.0).forward),
+        ({"a": [1]}, {"a": [2]}),
+        ([1, True], [True, 1]),
+        ({1, 2}, {1, 3}),
+    ],
+)
+def test_functions_and_values(one, other):
+    """Functions are known by their code and by what they close over."""
+    assert digest(one) != digest(other)
+    assert digest(one) == digest(one)
+
+
+def test_a_global_that_a_function_names(monkeypatch):
+    """A number that stands beside the function is part of it."""
+    before = digest(scaled_by_global)
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    assert digest(scaled_by_global) != before
+
+
+def scaled_by_global(x):
+    return SCALE * x
+
+
+def test_cycles_and_shared_parts():
+    """An object that holds itself ends; one that is held twice is not two alike."""
+    ring = []
+    ring.append(ring)
+    shared, twins = nn.Linear(2, 2), [nn.Linear(2, 2), nn.Linear(2, 2)]
+    twins[1].load_state_dict(twins[0].state_dict())
+    shared.load_state_dict(twins[0].state_dict())
+    assert digest(ring)
+    assert digest(shared, shared) != digest(*twins)
+
+
+def test_what_can_not_be_followed():
+    """An object with a state that Python does not show is refused, wherever it hides."""
+    model = Scaled()
+    model.forest = RandomForestClassifier(2).fit([[0], [1]], [0, 1])
+    with pytest.raises(NotFollowedError, match="Tree"):
+        digest(model)
+    model.forest = (each for each in ())
+    with pytest.raises(NotFollowedError, match="generator"):
+        digest(model)
+
+
+def test_estimators_of_plain_arrays():
+    """A linear classifier of scikit-learn is known by its coefficients."""
+    rows, labels = [[0.0], [1.0], [2.0]], [0, 1, 1]
+    one, same, other = (LogisticRegression(C=c).fit(rows, labels) for c in (1.0, 1.0, 2.0))
+    assert digest(one) == digest(same) != digest(other)
+
+
+def test_another_process_says_the_same(tmp_path):
+    """Neither addresses nor the seed of Python's hashes are in it; a changed file is."""
+    script = """
+        import torch
+        from torch import nn
+        from pytest_aerobust.history.identity import Identity
+        from modelled import Model
+        torch.manual_seed(0)
+        identity = Identity()
+        identity.add([Model(), {"b", "a", "c"}])
+        print(identity.digest)
+    """
+    code = """
+        from torch import nn
+        class Model(nn.Linear):
+            def __init__(self):
+                super().__init__(3, 2)
+            def forward(self, x):
+                return super().forward(x) * FACTOR
+        FACTOR = 1
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    said = []
+    for factor, seed in (("1", "1"), ("1", "2"), ("2", "1")):
+        text = textwrap.dedent(code).replace("FACTOR = 1", f"FACTOR = {factor}")
+        (tmp_path / "modelled.py").write_text(text)
+        result = subprocess.run(
+            [sys.executable, "script.py"],
+            cwd=tmp_path,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path), "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.append(result.stdout)
+    assert said[0] == said[1] != said[2]
