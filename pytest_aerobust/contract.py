@@ -100,6 +100,27 @@ class Contract:
         return self.named(self.attack.spec.name, f"eps{self.eps_text}")
 
     @property
+    def steps(self) -> int | None:
+        """Steps of the attack that the mark states; None where it states none."""
+        stated: int | None = self.attack.arguments.get("steps")
+        return stated
+
+    @property
+    def draws(self) -> int | None:
+        """How many budgets the mark wants drawn; None where it does not say."""
+        return self.eps.max_examples if isinstance(self.eps, Epsilons) else None
+
+    def paced(self, steps: int | None) -> "Contract":
+        """The contract with so many steps of its attack, where it has steps."""
+        attack, spec = self.attack, self.attack.spec
+        if steps is None or attack.ready is not None or "steps" not in spec.arguments:
+            return self
+        if "steps" in dict(self.vary):
+            return self
+        told = {**attack.arguments, "steps": steps}
+        return replace(self, attack=chosen(spec.name, attack.norm, None, told))
+
+    @property
     def single(self) -> bool:
         """Whether it asks one question: one budget, and nothing that varies."""
         return isinstance(self.eps, float) and not self.vary

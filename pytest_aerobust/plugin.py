@@ -117,6 +117,11 @@ def _check_examples_folder(folder: Path) -> None:
         ) from error
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    settings = config.stash[_settings]
+    return f"aerobust: profile {settings.profile}" if settings.profile.name else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marks = [*metafunc.definition.iter_markers("robust")]

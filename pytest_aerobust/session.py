@@ -164,7 +164,8 @@ class Session:
         costs = self.settings.costs(contract)
         key = (
             *(id(part) for part in (parts.model, parts.filter, parts.unfiltered_model, parts.data)),
-            *(subject.bounds.arguments, contract.mean, contract.std, costs),
+            *(subject.bounds.arguments, contract.mean, contract.std),
+            *(costs.samples, costs.seed, costs.device),
             *(contract.filter_gradient, subject.draws, digest(subject.modules)),
         )
         # The objects are kept beside what is known of them: an id is unique only while they live.

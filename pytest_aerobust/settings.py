@@ -13,6 +13,7 @@ from pytest_aerobust.catalogue import Threat
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.floors import Floors
+from pytest_aerobust.profiles import Profile, chosen_profile
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,15 @@ class Costs:
         samples: Draw this many, stratified by label; None takes all.
         seed: Seed of everything random.
         device: Device of the run, such as ``cpu`` or ``cuda:0``; None stays where the model is.
+        steps: Steps of each attack that has steps; None leaves them to the attack.
+        draws: How many budgets, or values of whatever varies, are drawn; None asks Hypothesis.
     """
 
     samples: int | None = None
     seed: int | None = None
     device: str | None = None
+    steps: int | None = None
+    draws: int | None = None
 
     def or_else(self, other: "Costs") -> "Costs":
         mine, theirs = (tuple(getattr(c, f.name) for f in fields(Costs)) for c in (self, other))
@@ -35,6 +40,8 @@ class Costs:
 
 
 DEFAULT_COSTS = Costs(seed=0)
+# The costs that have an option of their own.
+_OPTIONS = ("samples", "seed", "device")
 
 # The floors that make sense for every contract; a gain needs a filter, target hits a target.
 INI_FLOORS = ("min_acc", "max_drop", "min_clean_acc", "max_regression")
@@ -53,6 +60,7 @@ class Settings:
         enabled: Whether contracts are checked at all.
         cached: Whether results are kept from run to run.
         full: Whether every sample is attacked, decided or not.
+        profile: What runs of this kind may cost; its name tells baselines apart.
         command_line: Costs from the command line.
         ini: Costs from the ini file.
         threat: The threat where a mark states none.
@@ -71,6 +79,7 @@ class Settings:
     enabled: bool = False
     cached: bool = True
     full: bool = False
+    profile: Profile = field(default_factory=Profile)
     command_line: Costs = field(default_factory=Costs)
     ini: Costs = field(default_factory=Costs)
     threat: Threat | None = None
@@ -87,12 +96,12 @@ class Settings:
 
     def costs(self, contract: Contract) -> Costs:
         """What this contract's run may cost: command line, mark, ini file, default."""
-        mark = Costs(samples=contract.samples, seed=contract.seed)
+        mark = Costs(contract.samples, contract.seed, None, contract.steps, contract.draws)
         return self.command_line.or_else(mark).or_else(self.ini).or_else(DEFAULT_COSTS)
 
     def settle(self, contract: Contract) -> Contract:
-        """The contract with the options' floors where the mark states none."""
-        return contract.settled(self.floors)
+        """The contract with the options' floors and steps where the mark states none."""
+        return contract.settled(self.floors).paced(self.costs(contract).steps)
 
     @property
     def remembers(self) -> bool:
@@ -102,12 +111,14 @@ class Settings:
     @property
     def flags(self) -> str:
         """What a command line must repeat to run a contract under the same options."""
-        told = {f.name: getattr(self.command_line, f.name) for f in fields(Costs)}
-        return " ".join(
-            ["--aerobust"]
-            + [f"--aerobust-{name}={value}" for name, value in told.items() if value is not None]
-            + list(self.demands)
-        )
+        told = {name: getattr(self.command_line, name) for name in _OPTIONS}
+        own = {name: value for name, value in told.items() if value is not None}
+        costs = [
+            f"--aerobust-{name}={value}"
+            for name, value in own.items()
+            if value != getattr(self.profile, name, None)
+        ]
+        return " ".join(["--aerobust", *costs, *self.demands])
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -140,6 +151,12 @@ def add_options(parser: pytest.Parser) -> None:
         "--aerobust-device",
         metavar="DEVICE",
         help="run on this device, such as cpu or cuda:0 (default: where the model is)",
+    )
+    group.addoption(
+        "--aerobust-profile",
+        metavar="NAME",
+        help="what this run may cost: quick (200 samples, 3 budgets), full, or a profile of the "
+        "ini key aerobust_profiles",
     )
     group.addoption(
         "--aerobust-full",
@@ -209,6 +226,12 @@ def add_options(parser: pytest.Parser) -> None:
         type="string",
         default=None,
     )
+    parser.addini("aerobust_profile", "as --aerobust-profile", type="string", default=None)
+    parser.addini(
+        "aerobust_profiles",
+        "profiles, one a line: a name, a colon, and some of samples=, steps= and budgets=",
+        type="linelist",
+    )
     parser.addini("aerobust_threat", "threat where a mark states none", default=None)
     for name in INI_FLOORS:
         parser.addini(
@@ -239,21 +262,26 @@ def _read(config: pytest.Config) -> Settings:
 
 
 def _told(config: pytest.Config) -> Settings:
+    told = config.getoption("aerobust_profile")
+    profile = chosen_profile(
+        told or _ini(config, "aerobust_profile"), _ini(config, "aerobust_profiles")
+    )
     switched, replay = config.getoption("aerobust"), config.getoption("aerobust_replay")
     return Settings(
         enabled=bool(replay or (_ini(config, "aerobust") if switched is None else switched)),
         cached=not config.getoption("aerobust_no_cache"),
         full=config.getoption("aerobust_full"),
+        profile=profile,
         command_line=_costs(
-            {name: config.getoption(f"aerobust_{name}") for name in ("samples", "seed", "device")}
-        ),
-        ini=_costs(
-            {name: _ini(config, f"aerobust_{name}") for name in ("samples", "seed", "device")}
+            {name: config.getoption(f"aerobust_{name}") for name in _OPTIONS}
+        ).or_else(_paid(profile) if told else Costs()),
+        ini=_costs({name: _ini(config, f"aerobust_{name}") for name in _OPTIONS}).or_else(
+            Costs() if told else _paid(profile)
         ),
         threat=checked_threat(_ini(config, "aerobust_threat")),
         floors=_floors(config),
         workers=getattr(config, "workerinput", {}).get("workercount", 1),
-        baseline=_beside(config) / (_ini(config, "aerobust_baseline") or DEFAULT_BASELINE),
+        baseline=_baseline(config, profile),
         update=_update(config.getoption("aerobust_update")),
         prune=config.getoption("aerobust_prune"),
         strict=config.getoption("aerobust_strict"),
@@ -273,9 +301,12 @@ def _floors(config: pytest.Config) -> Floors:
 
 
 def _demands(config: pytest.Config) -> tuple[str, ...]:
-    largest = config.getoption("aerobust_max_regression")
-    told = () if largest is None else (f"--aerobust-max-regression={largest}",)
-    return (*told, "--aerobust-strict") if config.getoption("aerobust_strict") else told
+    told = [
+        f"--aerobust-{name}={config.getoption('aerobust_' + name.replace('-', '_'))}"
+        for name in ("profile", "max-regression")
+        if config.getoption("aerobust_" + name.replace("-", "_")) is not None
+    ]
+    return (*told, *(["--aerobust-strict"] if config.getoption("aerobust_strict") else []))
 
 
 def _number(text: str) -> float | str:
@@ -298,6 +329,16 @@ def _update(told: str | None) -> Update | None:
 def _beside(config: pytest.Config) -> Path:
     """The folder of the ini file, which its paths are relative to."""
     return config.rootpath if config.inipath is None else config.inipath.parent
+
+
+def _baseline(config: pytest.Config, profile: Profile) -> Path:
+    """Runs of another profile measure something else, so each profile has a file of its own."""
+    path = _beside(config) / (_ini(config, "aerobust_baseline") or DEFAULT_BASELINE)
+    return path.with_stem(f"{path.stem}-{profile.name}") if profile.name else path
+
+
+def _paid(profile: Profile) -> Costs:
+    return Costs(samples=profile.samples, steps=profile.steps, draws=profile.budgets)
 
 
 def _memory_folder(config: pytest.Config) -> Path | None:

@@ -3,6 +3,11 @@
 import shutil
 from pathlib import Path
 
+import pytest
+import yaml
+
+from pytest_aerobust.settings import add_options
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 # examples/paper: six attacks at four budgets for two classifiers, without a filter and behind four
@@ -62,3 +67,51 @@ def test_paper_suite_measures_every_cell_on_digits_and_writes_its_page(pytester)
     assert {path: kept[path] for path in trained if path.suffix != ".lock"} == {
         path: when for path, when in trained.items() if path.suffix != ".lock"
     }
+
+
+def guarded(pytester, suite, training):
+    """The suite of a CI job, with its model trained in another way."""
+    shutil.rmtree(suite / ".models", ignore_errors=True)
+    plain = (EXAMPLES / "ci" / "conftest.py").read_text(encoding="utf-8")
+    changed = plain.replace("max_epochs=40", training)
+    assert training in changed
+    (suite / "conftest.py").write_text(changed, encoding="utf-8")
+    arguments = (
+        "--aerobust",
+        "--aerobust-strict",
+        "-rP",
+        f"--rootdir={suite}",
+        "-c",
+        str(suite / "pytest.ini"),
+    )
+    return pytester.runpytest_subprocess(*arguments, str(suite))
+
+
+def test_ci_suite_tells_a_worse_model_from_another_one(pytester):
+    """Its own model and one of another seed pass the committed baseline; one that was trained for
+    five epochs fails, and the newly lost samples are named.
+    """
+    suite = copied(pytester, "ci")
+    for training in ("max_epochs=40", "max_epochs=40, seed=1"):
+        guarded(pytester, suite, training).assert_outcomes(passed=3)
+    result = guarded(pytester, suite, "max_epochs=5")
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*accuracy lost since the baseline 0.1* > max_regression 0.020  [[]FGSM Linf eps=0.02*",
+            "*since the baseline: 0.9* newly lost *of 200 samples (McNemar's exact p = *e-0*)",
+            "*newly lost samples: *",
+        ]
+    )
+
+
+def test_ci_workflow_is_sound():
+    """It is YAML, and every option that it gives pytest is one."""
+    text = (EXAMPLES / "ci/.github/workflows/robustness.yml").read_text(encoding="utf-8")
+    steps = yaml.safe_load(text)["jobs"]["guard"]["steps"]
+    commands = " ".join(step.get("run", "") for step in steps).split()
+    options = {word.partition("=")[0] for word in commands if word.startswith("--aerobust")}
+    parser = pytest.Parser(_ispytest=True)
+    add_options(parser)
+    known = {name for option in parser.getgroup("aerobust").options for name in option.names()}
+    assert {"--aerobust", "--aerobust-update", "--aerobust-profile"} <= options <= known

@@ -22,6 +22,7 @@ FLOORS = [
     "results",
     "varied",
     "floors",
+    "profiles",
     "contract",
     "settings",
     "verdict",

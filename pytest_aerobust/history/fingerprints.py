@@ -82,7 +82,7 @@ def described(contract: Contract, evaluation: Evaluation) -> dict[str, str]:
 
 
 def _short(value: Any) -> str:
-    text = f"{value:.17g}" if isinstance(value, float) else str(value)
+    text = str(value)
     if len(text) <= _LONGEST:
         return text
     return f"digest {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"

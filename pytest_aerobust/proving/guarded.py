@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pytest_aerobust.budgets import Epsilons
 from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.evaluation import Measurement, Need, OnProgress, Tried, silent
@@ -86,11 +85,10 @@ class Guarded:
     @property
     def draws(self) -> Draws:
         """How Hypothesis draws for this test: alike in every run, unlike for any other test."""
-        budgets = self.contract.eps
         drawn_by = forced_seed() if self.drawn_by is None else self.drawn_by
         told = f"{self.costs.seed}/{drawn_by}/{self.test}"
         seed = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())
-        return Draws(seed, budgets.max_examples if isinstance(budgets, Epsilons) else None)
+        return Draws(seed, self.costs.draws)
 
     def measurement(self, eps: float) -> Measurement:
         """What is measured at a budget, as the contract states it."""

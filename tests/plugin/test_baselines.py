@@ -98,6 +98,29 @@ def test_an_improvement_says_how_to_lock_it_in(guarded, worse, monkeypatch):
     result.stdout.fnmatch_lines(["*better than the baseline: lock it in with --aerobust-update*"])
 
 
+def test_a_filter_with_noisier_weights(guarded, monkeypatch):
+    """The pipeline is what is guarded: a worse filter in front of the same model fails."""
+    guarded.conftest(
+        MODEL
+        + """
+    @pytest.fixture(scope="session")
+    def aerobust_filter():
+        filter = nn.Linear(4, 4)
+        noise = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            filter.weight.copy_(torch.eye(4) + float(os.environ.get("NOISE", "0.01")) * noise)
+            filter.bias.zero_()
+        return filter
+"""
+    )
+    guarded.run("--aerobust-update").assert_outcomes(passed=1)
+    guarded.run().assert_outcomes(passed=1)
+    monkeypatch.setenv("NOISE", "0.1")
+    text = guarded.failure(guarded.run())
+    assert "> max_regression 0.020" in text
+    assert "newly lost samples: " in text
+
+
 def test_no_entry_yet(guarded):
     """Where it is the only floor nothing is known; under --aerobust-strict that fails."""
     first = "accuracy lost since the baseline is unknown, so max_regression 0.020 is: new, the base"
