@@ -169,17 +169,16 @@ class RunningArm:
             self._carried.ledger = Ledger(len(self.samples), self.targets is not None)
         return self._carried.ledger
 
-    def recall(self, *, faced: bool = False) -> None:
+    def recall(self, anew: Tensor) -> None:
         """Take over what is known from other measurements; call it once it is aimed.
 
         Args:
-            faced: Only of samples that have faced a search at this very budget.
+            anew: Of whom only searches at this very budget count, a mask ``(N,)``.
         """
         known = self._ledger.outcomes(self.ball.eps).to(self._outcomes)
         attacked = self._right & (self._outcomes != ord(EXEMPT)) & (self._outcomes != ord(FELL))
         own = self._ledger.faced(self.ball.eps).to(attacked.device)
-        if faced:
-            attacked &= own
+        attacked &= own | ~anew
         news = attacked & (known != self._outcomes)
         survived = news & (known == ord(SURVIVED))
         beaten = news & ~survived & (known != ord(PENDING))

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
@@ -10,6 +11,8 @@ from pytest_aerobust.errors import ContractError
 
 # 1/255 * 255 is not 1 in binary: a bound this close to a grid point is that grid point.
 _ROUNDING = 1e-9
+# Steps are read as fractions up to it: 1/255, 0.07.
+_LARGEST_DENOMINATOR = 10**6
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,13 @@ class Epsilons:
 
     def points(self) -> tuple[float, ...]:
         """All budgets of the range, rising: the grid's multiples of `step` and both ends."""
-        first = ceil(self.low / self.step - _ROUNDING)
-        last = floor(self.high / self.step + _ROUNDING)
-        grid = (round(k * self.step, 12) for k in range(first, last + 1))
-        inside = (eps for eps in grid if self.low < eps < self.high)
+        # As the user wrote it: a float's multiples are not the floats of 2/255, 3/255 and so on.
+        told = Fraction(self.step).limit_denominator(_LARGEST_DENOMINATOR)
+        step = told if float(told) == self.step else Fraction(self.step)
+        near = _ROUNDING * self.step
+        first, last = ceil(Fraction(self.low) / step), floor(Fraction(self.high) / step)
+        grid = (float(k * step) for k in range(first, last + 1))
+        inside = (eps for eps in grid if self.low + near < eps < self.high - near)
         return (self.low, *inside, self.high)
 
     def __str__(self) -> str:

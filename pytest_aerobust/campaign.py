@@ -1,7 +1,7 @@
 """One subject under one attack at several budgets: each measurement starts from all others."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,7 @@ from pytest_aerobust.evaluation import (
     measure,
     silent,
 )
-from pytest_aerobust.results import EXEMPT, FELL, WRONG, Arm, ArmCurve, Curve, Evaluation
+from pytest_aerobust.results import EXEMPT, FELL, WRONG, Arm, ArmCurve, Curve, Evaluation, Queries
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.weighing import Remembered
 
@@ -50,6 +50,8 @@ class Campaign:
         on_examples: Is shown every verified example.
         on_progress: Is told how far each measurement has come.
         device: Where to run; None stays where the model is.
+        aimed_at: Budget of the untargeted attack that derived targets come from; None takes the
+            first that is measured.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Campaign:
         on_examples: OnExamples = unseen,
         on_progress: OnProgress = silent,
         device: str | None = None,
+        aimed_at: float | None = None,
     ) -> None:
         self._subject, self._measurement = subject, measurement
         self._remembered, self._on_examples, self._device = remembered, on_examples, device
         self._on_progress = on_progress
-        self._carried = Carried()
+        self._carried = Carried(aimed_at=aimed_at)
+        self._asked: dict[float, Queries] = {}
         self._last: Evaluation | None = None
 
     def measure(
@@ -99,8 +103,15 @@ class Campaign:
             tried=tried,
             device=self._device,
         )
-        self._last = self.followed(found)
+        self._last = self.followed(self._with_queries(found))
         return self._last
+
+    def _with_queries(self, found: Evaluation) -> Evaluation:
+        """Whoever has faced this very budget is not asked again, and what he was asked stays."""
+        if found.queries is not None:
+            asked = self._asked.get(found.eps, found.queries)
+            self._asked[found.eps] = max(asked, found.queries, key=lambda each: each.most)
+        return replace(found, queries=self._asked.get(found.eps))
 
     def followed(self, found: Evaluation) -> Evaluation:
         """An evaluation of this subject, whose curve can be measured."""
@@ -112,7 +123,7 @@ class Campaign:
         Nobody weighs the evidence of its budgets, so no verdict may rest on them.
         """
         branch = copy(self)
-        branch._carried = deepcopy(self._carried)
+        branch._carried, branch._asked = deepcopy(self._carried), dict(self._asked)
         return branch._curve(largest, budgets)
 
     def _curve(self, largest: float, budgets: Sequence[float] | None) -> Curve:
@@ -120,13 +131,17 @@ class Campaign:
         if self._measurement.attack is NO_ATTACK:
             raise ContractError("curve(): there is no attack whose budgets could be followed")
         steps = [largest * (step + 1) / _STEPS for step in range(_STEPS)]
+        if budgets is not None and not isinstance(budgets, Iterable):
+            raise ContractError(
+                f"curve(budgets={budgets!r}): expected a list of budgets, as in [0.1, 0.2]"
+            )
         wanted = steps if budgets is None else map(checked_eps, budgets)
         points = sorted(set(wanted))
         if not points:
             raise ContractError("curve(budgets=[]): expected at least one budget")
-        for eps in reversed(points):
-            self.measure(eps, _complete)
-        found = tuple(self.measure(eps, _complete) for eps in points)
+        first = {eps: self.measure(eps, _complete) for eps in reversed(points)}
+        # What larger budgets left open smaller ones may have settled; who was asked stays told.
+        found = tuple(_joined(first[eps], self.measure(eps, _complete)) for eps in points)
         arms = {
             name: _arm_curve(name, found, getattr(self._carried, name)) for name in found[-1].arms
         }
@@ -146,6 +161,11 @@ class Campaign:
             evidence=tuple(found for found in last.evidence if found.name in OF_ANSWERS),
             notes=(),
         )
+
+
+def _joined(first: Evaluation, again: Evaluation) -> Evaluation:
+    """A measurement with the outcomes of the same one once more was known."""
+    return replace(first, unfiltered=again.unfiltered, filtered=again.filtered)
 
 
 def _arm_curve(name: str, found: Sequence[Evaluation], carried: CarriedArm) -> ArmCurve:

@@ -78,12 +78,14 @@ class Carried:
     Attributes:
         unfiltered: Of the bare arm.
         filtered: Of the pipeline's.
-        table: The target of each class, where there are targets: those of the first budget.
-        doubts: What speaks against these targets.
+        aimed_at: Budget of the attack that derived targets come from; None takes the first.
+        table: The target of each class, where there are targets, the same at every budget.
+        doubts: What a reader should know of these targets.
     """
 
     unfiltered: CarriedArm = field(default_factory=CarriedArm)
     filtered: CarriedArm = field(default_factory=CarriedArm)
+    aimed_at: float | None = None
     table: Table | None = None
     doubts: tuple[str, ...] = ()
 
@@ -267,9 +269,18 @@ class _Run:
                 arm.disturb(moved)
 
     def recall(self, *, faced: bool = False) -> None:
-        """Take over what is known from other measurements, or from those at this very budget."""
-        for arm in self._arms:
-            arm.recall(faced=faced)
+        """Take over what is known from other measurements, or from those at this very budget.
+
+        Whom the pipeline still needs attacked the bare arm attacks, too, whatever smaller budgets
+        say of it: its examples of this budget are the attacker's to try.
+        """
+        pipeline = self._arms[-1]
+        nobody = torch.zeros_like(pipeline.right)
+        pipeline.recall(nobody | faced)
+        if self._filtered is not None:
+            adaptive = self._measurement.threat == "white-box"
+            needed = pipeline.open(torch.arange(len(nobody))) if adaptive else nobody
+            self._unfiltered.recall(needed | faced)
 
     def remember(self, tried: Tried | None) -> None:
         """Let the pipeline face examples of earlier runs."""
@@ -293,11 +304,12 @@ class _Run:
     def _mistakes(self) -> Mistakes:
         """What the same attack without a target makes of the bare model, in full."""
         own = self._measurement.attack.spec.threats[0]
+        eps = self._measurement.eps if self._carried.aimed_at is None else self._carried.aimed_at
         run = _Run(
             self._bounds,
             self._classes,
             replace(self._sides, pipeline=None),
-            replace(self._measurement, target=None, threat=own),
+            replace(self._measurement, eps=eps, target=None, threat=own),
             unseen,
             lambda evaluation: Need.ATTACK,
             Carried(),
@@ -305,11 +317,11 @@ class _Run:
         )
         for rows in run.chunks(None):
             run.attack(rows)
-        self._carried.doubts = tuple(
-            f"the targets come from the untargeted attack on the bare model, and {finding.text}"
-            for finding in run._unfiltered.tally.evidence(self._measurement.attack.spec.name, "")
-            if finding.void
-        )
+        source = f"the targets come from the untargeted attack on the bare model at eps={eps:.4g}"
+        found = run._unfiltered.tally.evidence(self._measurement.attack.spec.name, "")
+        void = tuple(f"{source}, and {finding.text}" for finding in found if finding.void)
+        varied = () if self._carried.aimed_at is None else (source,)
+        self._carried.doubts = void or varied
         return run._unfiltered.mistakes(len(self._names()))
 
     def chunks(self, size: int | None) -> list[Tensor]:

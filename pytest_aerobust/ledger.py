@@ -24,6 +24,8 @@ class Ledger:
         won_from: The same for an example at its target, where the attacker has one.
         searched_to: Largest budget of which the whole search did not win; below 0 where none
             has ended.
+        stood_to: Largest budget of which the whole search found nothing at all, likewise. Who
+            was beaten short of the attacker's target has withstood nothing.
         answers: What the example nearest to its original is taken for, int64 ``(N,)``; below 0
             where there is none.
     """
@@ -33,6 +35,7 @@ class Ledger:
         self.beaten_from = torch.full((samples,), torch.inf, dtype=torch.float64)
         self.won_from = self.beaten_from.clone()
         self.searched_to = torch.full((samples,), -1.0, dtype=torch.float64)
+        self.stood_to = self.searched_to.clone()
         self.answers = torch.full((samples,), -1)
         self._faced: dict[float, Tensor] = {}
 
@@ -70,6 +73,8 @@ class Ledger:
     def saw_end(self, rows: Tensor, eps: float) -> None:
         """The whole search for `rows` in the ball of a budget is over, and has not won."""
         self.searched_to[rows] = self.searched_to[rows].clamp_min(eps)
+        stood = rows[self.beaten_from[rows] > eps]
+        self.stood_to[stood] = self.stood_to[stood].clamp_min(eps)
 
     def saw_minimum(self, rows: Tensor) -> None:
         """No search that looks for the nearest example finds one of `rows` in a smaller ball.
@@ -77,14 +82,17 @@ class Ledger:
         Of whom it has not won this says nothing: what it looks for may lie in a larger one.
         """
         rows = rows[self.won_from[rows] < torch.inf]
-        below = torch.nextafter(self.won_from[rows], torch.zeros(1, dtype=torch.float64))
+        zero = torch.zeros(1, dtype=torch.float64)
+        below = torch.nextafter(self.won_from[rows], zero)
         self.searched_to[rows] = self.searched_to[rows].maximum(below)
+        nearest = torch.nextafter(self.beaten_from[rows], zero)
+        self.stood_to[rows] = self.stood_to[rows].maximum(nearest)
 
     def outcomes(self, eps: float) -> Tensor:
         """The letter of :class:`Arm` for each sample that is attacked at a budget ``(N,)``."""
         over, beaten = self.searched_to >= eps, self.beaten_from <= eps
         letters = torch.full_like(self.answers, ord(PENDING))
-        letters[over] = ord(SURVIVED)
+        letters[self.stood_to >= eps] = ord(SURVIVED)
         letters[beaten] = ord(HUNTED)
         letters[beaten & over] = ord(BEATEN)
         letters[self.won_from <= eps] = ord(AT_TARGET if self._targeted else BEATEN)

@@ -64,39 +64,39 @@ class Variations:
         carried = Carried(
             CarriedArm(self._clean.unfiltered.clean), CarriedArm(self._clean.filtered.clean)
         )
-        found = measure(
-            self._subject,
-            _with(self._measurement, values),
-            need=need,
-            on_examples=on_examples,
-            on_progress=self._on_progress,
-            remembered=self._remembered,
-            carried=carried,
-            device=self._device,
-        )
+        try:
+            found = measure(
+                self._subject,
+                _with(self._measurement, values),
+                need=need,
+                on_examples=on_examples,
+                on_progress=self._on_progress,
+                remembered=self._remembered,
+                carried=carried,
+                device=self._device,
+            )
+        except ContractError as error:
+            if not values:
+                raise
+            raise ContractError(f"vary= drew what can't be meant, {values}: {error}") from None
         if self._subject.draws == 1:
             self._clean = carried
         return found
 
 
 def _with(measurement: Measurement, values: Mapping[str, Any]) -> Measurement:
-    try:
-        others = {name: value for name, value in values.items() if name not in OF_THE_ATTACK}
-        attack = measurement.attack
-        if "steps" in values:
-            attack = chosen(
-                attack.spec.name,
-                attack.norm,
-                None,
-                {**attack.arguments, "steps": values["steps"]},
-            )
-        target, seed = values.get("target"), checked_count("seed", values.get("seed"), least=0)
-        return replace(
-            measurement,
-            attack=attack,
-            target=measurement.target if target is None else checked_target(target),
-            seed=measurement.seed if seed is None else seed,
-            disturbances=checked_disturbances(others),
-        )
-    except ContractError as error:
-        raise ContractError(f"vary= drew what can't be meant, {values}: {error}") from None
+    others = {name: value for name, value in values.items() if name not in OF_THE_ATTACK}
+    attack = measurement.attack
+    if "steps" in values:
+        steps = values["steps"]
+        if steps is None:
+            raise ContractError("steps=None: expected a whole number of at least 1")
+        attack = chosen(attack.spec.name, attack.norm, None, {**attack.arguments, "steps": steps})
+    target, seed = values.get("target"), checked_count("seed", values.get("seed"), least=0)
+    return replace(
+        measurement,
+        attack=attack,
+        target=measurement.target if target is None else checked_target(target),
+        seed=measurement.seed if seed is None else seed,
+        disturbances=checked_disturbances(others),
+    )

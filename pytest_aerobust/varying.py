@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import hypothesis
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 
 from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.errors import ContractError
@@ -275,4 +276,7 @@ def _run(body: Callable[[Any], None], strategy: Any, draws: Draws, *, shrink: bo
     def drawn(value: Any) -> None:
         body(value)
 
-    drawn()
+    try:
+        drawn()
+    except Unsatisfiable as error:
+        raise ContractError(f"{strategy!r} yields nothing that could be drawn") from error

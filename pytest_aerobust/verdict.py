@@ -42,6 +42,12 @@ class FloorCheck:
     remedy: str = ""
     missing: str = ""
 
+    @property
+    def slack(self) -> Fraction:
+        """How far the worst that its quantity can still be lies on the right side of it."""
+        low, high = self.measured
+        return low - self.floor if QUANTITIES[self.name].at_least else self.floor - high
+
 
 @dataclass(frozen=True)
 class Verdict:

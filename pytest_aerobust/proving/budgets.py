@@ -32,13 +32,19 @@ class OverBudgets:
         self._evaluations: dict[float, Evaluation] = {}
         self._broken = False
         self.kept = guarded.examples()
-        self._campaign = Campaign(
+
+    @cached_property
+    def _campaign(self) -> Campaign:
+        guarded = self._guarded
+        return Campaign(
             guarded.subject,
             guarded.measurement(0.0),
             remembered=guarded.remembered,
             on_examples=self.kept or unseen,
             on_progress=guarded.on_progress,
             device=guarded.costs.device,
+            # Whatever a test's body asks first.
+            aimed_at=self._points[-1],
         )
 
     def in_full(self, eps: float | None) -> Evaluation:
@@ -62,13 +68,16 @@ class OverBudgets:
 
     def _proved(self) -> Judged:
         draws = self._guarded.draws
-        boundary = find_boundary(self._points, self, nested=self._nested, draws=draws)
+        # What a test's body asked about is in question, too.
+        points = tuple(sorted({*self._points, *self._evaluations}))
+        self._contract.floors.check_curves(points)
+        boundary = find_boundary(points, self, nested=self._nested, draws=draws)
         decisive = boundary.failing
         if decisive is None:
             # A proof beats a doubt: only where nothing fails, void evidence at any budget counts.
             doubtful = [eps for eps in self._evaluations if not self._passes(eps)]
-            decisive = max(doubtful, default=self._points[-1])
-        said = boundary_words(boundary, self._points, self._contract.floors)
+            decisive = max(doubtful, default=points[-1])
+        said = boundary_words(boundary, points, self._contract.floors)
         return replace(self._judged(decisive), boundary=boundary, settled=said)
 
     def _recalled(self) -> Judged | None:
@@ -154,7 +163,11 @@ class OverBudgets:
         if known is None or outcomes == {name: arm.outcomes for name, arm in known.arms.items()}:
             return evaluation
         again = self._measure(eps, full=False)
-        self._evaluations[eps] = replace(again, evidence=evaluation.evidence)
+        self._evaluations[eps] = replace(
+            again,
+            evidence=evaluation.evidence,
+            seconds=evaluation.seconds,
+        )
         return self._evaluations[eps]
 
     def _evaluation(self, eps: float, full: bool) -> Evaluation:

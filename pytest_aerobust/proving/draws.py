@@ -62,12 +62,11 @@ class OverDraws:
         return replace(self._at(decisive, full), search=found, settled=self._words(found, decisive))
 
     def _weakest(self, found: Search) -> Mapping[str, Any]:
-        """What a pass is told by: where evidence is void, or else where fewest stand."""
+        """What a pass is told by: where evidence is void, or else nearest to a floor."""
 
         def rank(values: Mapping[str, Any]) -> tuple[bool, Any]:
-            judged = self._judged[repr(values)]
-            sound = judged.verdict.outcome == "passed"
-            return sound, judged.evaluation.pipeline.accuracy_interval.low
+            verdict = self._judged[repr(values)].verdict
+            return verdict.outcome == "passed", min(check.slack for check in verdict.checks)
 
         return min(({}, *found.drawn), key=rank)
 
