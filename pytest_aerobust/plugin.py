@@ -234,11 +234,18 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
         # A missing case is a KeyError on purpose: an unchecked contract must not pass.
         judged = cast("Robustness", pyfuncitem.funcargs[_CASE]).check()
         pyfuncitem.stash[_judged] = judged.to_dict()
-        pyfuncitem.user_properties.extend(judged.properties())
+        _tell_properties(pyfuncitem, judged.properties())
         judged.enforce(_rerun(pyfuncitem), _replay(pyfuncitem, judged.examples))
         # Shown with -rP: what a pass rests on.
         pyfuncitem.add_report_section("call", "aerobust", judged.words)
     return result
+
+
+def _tell_properties(item: pytest.Item, told: list[tuple[str, Any]]) -> None:
+    """For JUnit; those of an earlier run of the same test are gone."""
+    names = dict(told)
+    item.user_properties[:] = [each for each in item.user_properties if each[0] not in names]
+    item.user_properties.extend(told)
 
 
 def _rerun(item: pytest.Item) -> str:
@@ -299,14 +306,15 @@ class Recorder:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._reports: list[pytest.TestReport] = []
+        self._reports: dict[str, pytest.TestReport] = {}
         self._nothing = self._unread = False
         self._told: list[Told] = []
         self.collected: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if hasattr(report, "aerobust"):
-            self._reports.append(report)
+            # The last one counts, where another plugin runs a test again.
+            self._reports[report.nodeid] = report
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that can't be read, or is skipped, may hold any test."""
@@ -336,7 +344,7 @@ class Recorder:
         places = whole_places(self._config) if whole else ()
         self._told = keep_baseline(
             self._config.stash[_settings],
-            [(report.nodeid, report.aerobust) for report in self._reports],
+            [(test, cast("Any", report).aerobust) for test, report in self._reports.items()],
             Collected(self.collected, places),
             self._config.rootpath,
         )
@@ -362,7 +370,7 @@ class Recorder:
         if self._reports:
             from pytest_aerobust.reports.terminal import summarise
 
-            summarise(terminalreporter, self._reports)
+            summarise(terminalreporter, [*self._reports.values()])
         for told in self._told:
             terminalreporter.write_line(told.text, red=told.wrong, bold=told.wrong)
 
