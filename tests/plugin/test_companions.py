@@ -115,7 +115,9 @@ def test_last_failed_and_exit_first(folder):
 
 
 def test_a_timeout_ends_one_contract(folder):
-    """Whoever takes too long fails; nothing is proved by it, and the others go on."""
+    """Whoever takes too long fails: that time ran out proves nothing, and the others go on
+    (BAD INPUTS 3.4).
+    """
     (folder / "test_suite.py").write_text(
         dedent(SUITE)
         + dedent("""
