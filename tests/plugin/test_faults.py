@@ -1,6 +1,6 @@
 """Processes killed at random moments: no wrong verdict, no lost entry, nothing half written.
 
-A few kills by default; ``AEROBUST_KILLS=60 pytest tests/plugin/test_faults.py`` takes minutes.
+Run as ``pytest -m slow tests/plugin/test_faults.py``.
 """
 
 import json
@@ -16,7 +16,10 @@ import pytest
 
 from pytest_aerobust.history.baseline import read_baseline, update_baseline
 
-KILLS = int(os.environ.get("AEROBUST_KILLS", "2"))
+pytestmark = pytest.mark.slow
+
+# Of the controller, and as many of a worker.
+KILLS = 30
 SUITE = """
     from pytest_aerobust import robust
 
