@@ -7,6 +7,7 @@ from typing import Any
 from pytest_aerobust import disturbances
 from pytest_aerobust.errors import FloorBroken, Inconclusive
 from pytest_aerobust.results import Evaluation
+from pytest_aerobust.saved import Saved
 from pytest_aerobust.varied import spelled
 from pytest_aerobust.varying import Boundary, Search
 from pytest_aerobust.verdict import Verdict, explain, headline
@@ -23,6 +24,7 @@ class Judged:
         search: Where other things vary, what Hypothesis found.
         settled: Where budgets vary, how those were settled that nobody attacked with.
         examples: Where its counterexamples are stored, if they are.
+        worst: The counterexamples themselves, where a report shows them.
     """
 
     evaluation: Evaluation
@@ -31,6 +33,7 @@ class Judged:
     search: Search | None = None
     settled: str = ""
     examples: Path | None = None
+    worst: Saved | None = None
 
     def enforce(self, rerun: str, replay: str | None = None) -> None:
         """Raise what the verdict means for a test, with the words that a person needs.
@@ -69,6 +72,7 @@ class Judged:
             "evaluation": self.evaluation.to_dict(),
             "verdict": self.verdict.outcome,
             "headline": headline(self.verdict, self.evaluation),
+            "words": self.words,
             "floors": {check.name: float(check.floor) for check in self.verdict.checks},
             "smallest_failing_eps": None if self.boundary is None else self.boundary.failing,
             "drawn": None if self.boundary is None else list(self.boundary.drawn),

@@ -18,6 +18,7 @@ from pytest_aerobust.errors import AerobustError, ContractError
 from pytest_aerobust.settings import Settings, add_options, read_settings, selects_tests
 
 if TYPE_CHECKING:
+    from pytest_aerobust.judged import Judged
     from pytest_aerobust.replayer import Replayer
     from pytest_aerobust.robustness import Robustness
     from pytest_aerobust.session import Session
@@ -74,8 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "must withstand; import `robust` from pytest_aerobust",
     )
     settings = config.stash[_settings] = read_settings(config)
-    if settings.examples is not None and settings.enabled and not config.option.collectonly:
-        _check_examples_folder(settings.examples)
+    if settings.enabled and not config.option.collectonly:
+        _check_files(settings)
     if settings.replay is not None:
         from pytest_aerobust.replayer import Replayer
 
@@ -85,16 +86,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(config.stash[_recorder], "aerobust-recorder")
 
 
-def _check_examples_folder(folder: Path) -> None:
+def _check_files(settings: Settings) -> None:
     """Now, and not after hours of attacks."""
-    from pytest_aerobust.files import check_writable
+    if settings.examples is None and not settings.reports:
+        return
+    from pytest_aerobust.reports.files import check_files
 
     try:
-        check_writable(folder)
-    except OSError as error:
-        raise pytest.UsageError(
-            f"--aerobust-examples: {folder} can't be written: {error}. Give a folder that can"
-        ) from error
+        check_files(settings)
+    except ContractError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -208,12 +209,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     if _checked_marks(pyfuncitem) and pyfuncitem.config.stash[_settings].replay is None:
         # A missing case is a KeyError on purpose: an unchecked contract must not pass.
         judged = cast("Robustness", pyfuncitem.funcargs[_CASE]).check()
-        pyfuncitem.stash[_judged] = judged.to_dict()
+        rerun = _rerun(pyfuncitem)
+        pyfuncitem.stash[_judged] = _carried(pyfuncitem, judged, rerun)
         pyfuncitem.user_properties.extend(judged.properties())
-        judged.enforce(_rerun(pyfuncitem), _replay(pyfuncitem, judged.examples))
+        judged.enforce(rerun, _replay(pyfuncitem, judged.examples))
         # Shown with -rP: what a pass rests on.
         pyfuncitem.add_report_section("call", "aerobust", judged.words)
     return result
+
+
+def _carried(item: pytest.Function, judged: "Judged", rerun: str) -> dict[str, Any]:
+    from pytest_aerobust.reports.carried import carried
+
+    parameter = cast("_Parameter", item.callspec.params[_CASE])
+    return carried(judged, parameter.contract, rerun)
 
 
 def _rerun(item: pytest.Item) -> str:
@@ -241,10 +250,20 @@ def pytest_runtest_makereport(
     report = yield
     if call.excinfo and call.excinfo.errisinstance(AerobustError) and report.longrepr:
         report.longrepr = _without_own_frames(call.excinfo, item.config)
-    if report.when == "call" and _judged in item.stash:
-        # Plain values only: the report crosses from xdist's workers to their controller.
-        report.aerobust = item.stash[_judged]  # type: ignore[attr-defined]
+    if _marks(item) and item.config.stash[_settings].enabled:
+        _tell(report, item)
     return report
+
+
+def _tell(report: pytest.TestReport, item: pytest.Item) -> None:
+    """Plain values only: the report crosses from xdist's workers to their controller."""
+    report.aerobust_contract = True  # type: ignore[attr-defined]
+    if report.when == "call" and _judged in item.stash:
+        report.aerobust = item.stash[_judged]  # type: ignore[attr-defined]
+    if report.failed:
+        from pytest_aerobust.reports.crash import point_at_test
+
+        point_at_test(report, item)
 
 
 def _without_own_frames(excinfo: pytest.ExceptionInfo[Any], config: pytest.Config) -> Any:
@@ -269,18 +288,47 @@ _NOT_BROKEN = (
 )
 
 
+_PHASES = ("setup", "call", "teardown")
+# Plugins that run a failing test again call its first reports something else.
+_FINAL = ("passed", "failed", "skipped")
+
+
 class Recorder:
     """Gathers results where they arrive: in the process that the user sees."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._reports: list[pytest.TestReport] = []
+        self._incidents: list[pytest.CollectReport | pytest.TestReport] = []
+        self._written: list[tuple[str, bool]] = []
         self._nothing = False
         self.collected = 0
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.outcome not in _FINAL:
+            return
         if hasattr(report, "aerobust"):
             self._reports.append(report)
+            self._add_extras(report)
+        # Of a process that died nobody knows what its test was.
+        elif hasattr(report, "aerobust_contract") or report.when not in _PHASES:
+            self._note_incident(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._note_incident(report)
+
+    def _note_incident(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        if not report.passed:
+            self._incidents.append(report)
+
+    def _add_extras(self, report: pytest.TestReport) -> None:
+        """For pytest-html, whose hook comes later."""
+        if self._config.getoption("htmlpath", None):
+            from pytest_aerobust.reports.extras import add_extras
+
+            add_extras(report)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -295,6 +343,17 @@ class Recorder:
         elif session.exitstatus in _NOT_BROKEN and self._proves_nothing():
             self._nothing = True
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if output is None:
+            self._write_reports(self._config.stash[_settings])
+
+    def _write_reports(self, settings: Settings) -> None:
+        wanted = settings.reports or settings.job_page
+        if wanted and settings.enabled and not self._config.option.collectonly:
+            from pytest_aerobust.reports.files import write_reports
+            from pytest_aerobust.reports.run import run_of
+
+            run = run_of(settings, self._reports, self._incidents, self.collected)
+            self._written = list(write_reports(run))
 
     def _proves_nothing(self) -> bool:
         """Whether contracts were asked for, and the whole suite holds none."""
@@ -314,6 +373,8 @@ class Recorder:
             from pytest_aerobust.reports.terminal import summarise
 
             summarise(terminalreporter, self._reports)
+        for line, whole in self._written:
+            terminalreporter.write_line(line, red=not whole)
 
 
 @pytest.fixture

@@ -91,7 +91,6 @@ LATER = {
     "1.10": "results are not cached yet",
     "3.1": "there are no intervals yet: every number is of the samples at hand",
     "3.4": "no contract has a limit of time",
-    "4.4": "no report is in HTML yet",
 }
 
 

@@ -107,4 +107,4 @@ class Guarded:
 
     def examples(self) -> Counterexamples | None:
         """Where the pipeline's examples are kept; None where nobody wants them."""
-        return Counterexamples(self.arm) if self.settings.examples else None
+        return Counterexamples(self.arm) if self.settings.keeps_examples else None

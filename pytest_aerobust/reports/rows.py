@@ -19,6 +19,8 @@ COLUMNS = (
     "verdict",
     "seconds",
 )
+# A page may be narrow: the verdict must not be what is out of sight.
+PAGE_COLUMNS = ("verdict", *(column for column in COLUMNS if column != "verdict"))
 WORDS = {"test", "attack", "budget", "threat", "floor", "verdict"}
 RANKS = ("failed", "inconclusive", "expected", "passed")
 
