@@ -8,6 +8,7 @@ from pytest_aerobust import disturbances
 from pytest_aerobust.errors import FloorBroken, Inconclusive
 from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.results import Evaluation
+from pytest_aerobust.saved import Saved
 from pytest_aerobust.varied import spelled
 from pytest_aerobust.varying import Boundary, Search
 from pytest_aerobust.verdict import Verdict, explain, headline
@@ -25,6 +26,7 @@ class Judged:
         settled: Where budgets vary, how those were settled that nobody attacked with.
         examples: Where its counterexamples are stored, if they are.
         entry: What the baseline is to hold of it; None where it stays as it is.
+        worst: The counterexamples themselves, where a report shows them.
     """
 
     evaluation: Evaluation
@@ -34,6 +36,7 @@ class Judged:
     settled: str = ""
     examples: Path | None = None
     entry: Entry | None = None
+    worst: Saved | None = None
 
     def enforce(self, rerun: str, replay: str | None = None) -> None:
         """Raise what the verdict means for a test, with the words that a person needs.
@@ -72,6 +75,7 @@ class Judged:
             "evaluation": self.evaluation.to_dict(),
             "verdict": self.verdict.outcome,
             "headline": headline(self.verdict, self.evaluation),
+            "words": self.words,
             "floors": {check.name: float(check.floor) for check in self.verdict.checks},
             "smallest_failing_eps": None if self.boundary is None else self.boundary.failing,
             "drawn": None if self.boundary is None else list(self.boundary.drawn),

@@ -15,23 +15,16 @@ import pytest
 
 from pytest_aerobust.contract import Contract, cases
 from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
-from pytest_aerobust.settings import (
-    Settings,
-    add_options,
-    read_settings,
-    selects_tests,
-    whole_places,
-)
+from pytest_aerobust.recorder import Recorder, cache_of
+from pytest_aerobust.settings import Settings, add_options, read_settings
 
 if TYPE_CHECKING:
-    from pytest_aerobust.history.cache import Cache
-    from pytest_aerobust.history.upkeep import Told
+    from pytest_aerobust.judged import Judged
     from pytest_aerobust.replayer import Replayer
     from pytest_aerobust.robustness import Robustness
     from pytest_aerobust.session import Session
 
 _CASE = "_aerobust_case"
-_COLLECTED = "aerobust_collected"
 _OFF = "a robustness contract: runs with --aerobust (or aerobust = true in the ini file)"
 _UNCHECKED = (
     "@robust works on test functions and on methods of plain classes, but this is a {kind} (a "
@@ -42,14 +35,10 @@ _TOO_LATE = (
     "a mark robust came too late to be checked (by pytest.param(..., marks=), add_marker or "
     "applymarker): decorate the test function, its class or its module with robust(...)"
 )
-_NOTHING = (
-    "aerobust: no robustness contract was collected, so nothing was proved. "
-    "Mark tests with @robust(...), or run without --aerobust"
-)
 
 _settings: pytest.StashKey[Settings] = pytest.StashKey()
 _session: "pytest.StashKey[Session]" = pytest.StashKey()
-_recorder: "pytest.StashKey[Recorder]" = pytest.StashKey()
+_recorder: pytest.StashKey[Recorder] = pytest.StashKey()
 _replayer: "pytest.StashKey[Replayer]" = pytest.StashKey()
 _judged: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
 
@@ -84,14 +73,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = config.stash[_settings] = read_settings(config)
     if settings.enabled and not config.option.collectonly:
         _check_baseline(settings.baseline)
-    if settings.examples is not None and settings.enabled and not config.option.collectonly:
-        _check_examples_folder(settings.examples)
+        _check_files(settings)
     if settings.replay is not None:
         from pytest_aerobust.replayer import Replayer
 
         config.stash[_replayer] = Replayer(config, settings.replay, _CASE)
         config.pluginmanager.register(config.stash[_replayer], "aerobust-replayer")
-    config.stash[_recorder] = Recorder(config)
+    config.stash[_recorder] = Recorder(config, settings)
     config.pluginmanager.register(config.stash[_recorder], "aerobust-recorder")
 
 
@@ -105,16 +93,16 @@ def _check_baseline(path: Path) -> None:
         raise pytest.UsageError(f"aerobust_baseline: {error}") from error
 
 
-def _check_examples_folder(folder: Path) -> None:
+def _check_files(settings: Settings) -> None:
     """Now, and not after hours of attacks."""
-    from pytest_aerobust.files import check_writable
+    if settings.examples is None and not settings.reports:
+        return
+    from pytest_aerobust.reports.files import check_files
 
     try:
-        check_writable(folder)
-    except OSError as error:
-        raise pytest.UsageError(
-            f"--aerobust-examples: {folder} can't be written: {error}. Give a folder that can"
-        ) from error
+        check_files(settings)
+    except ContractError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -233,9 +221,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     if _checked_marks(pyfuncitem) and pyfuncitem.config.stash[_settings].replay is None:
         # A missing case is a KeyError on purpose: an unchecked contract must not pass.
         judged = cast("Robustness", pyfuncitem.funcargs[_CASE]).check()
-        pyfuncitem.stash[_judged] = judged.to_dict()
+        rerun = _rerun(pyfuncitem)
+        pyfuncitem.stash[_judged] = _carried(pyfuncitem, judged, rerun)
         _tell_properties(pyfuncitem, judged.properties())
-        judged.enforce(_rerun(pyfuncitem), _replay(pyfuncitem, judged.examples))
+        judged.enforce(rerun, _replay(pyfuncitem, judged.examples))
         # Shown with -rP: what a pass rests on.
         pyfuncitem.add_report_section("call", "aerobust", judged.words)
     return result
@@ -246,6 +235,13 @@ def _tell_properties(item: pytest.Item, told: list[tuple[str, Any]]) -> None:
     names = dict(told)
     item.user_properties[:] = [each for each in item.user_properties if each[0] not in names]
     item.user_properties.extend(told)
+
+
+def _carried(item: pytest.Function, judged: "Judged", rerun: str) -> dict[str, Any]:
+    from pytest_aerobust.reports.carried import carried
+
+    parameter = cast("_Parameter", item.callspec.params[_CASE])
+    return carried(judged, parameter.contract, rerun)
 
 
 def _rerun(item: pytest.Item) -> str:
@@ -273,10 +269,20 @@ def pytest_runtest_makereport(
     report = yield
     if call.excinfo and call.excinfo.errisinstance(AerobustError) and report.longrepr:
         report.longrepr = _without_own_frames(call.excinfo, item.config)
-    if report.when == "call" and _judged in item.stash:
-        # Plain values only: the report crosses from xdist's workers to their controller.
-        report.aerobust = item.stash[_judged]  # type: ignore[attr-defined]
+    if _marks(item) and item.config.stash[_settings].enabled:
+        _tell(report, item)
     return report
+
+
+def _tell(report: pytest.TestReport, item: pytest.Item) -> None:
+    """Plain values only: the report crosses from xdist's workers to their controller."""
+    report.aerobust_contract = True  # type: ignore[attr-defined]
+    if report.when == "call" and _judged in item.stash:
+        report.aerobust = item.stash[_judged]  # type: ignore[attr-defined]
+    if report.failed:
+        from pytest_aerobust.reports.crash import point_at_test
+
+        point_at_test(report, item)
 
 
 def _without_own_frames(excinfo: pytest.ExceptionInfo[Any], config: pytest.Config) -> Any:
@@ -293,88 +299,6 @@ def _without_own_frames(excinfo: pytest.ExceptionInfo[Any], config: pytest.Confi
     )
 
 
-# An interrupted or broken run has its own words; only a sound one may have proved nothing.
-_NOT_BROKEN = (
-    pytest.ExitCode.OK,
-    pytest.ExitCode.TESTS_FAILED,
-    pytest.ExitCode.NO_TESTS_COLLECTED,
-)
-
-
-class Recorder:
-    """Gathers results where they arrive: in the process that the user sees."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._reports: dict[str, pytest.TestReport] = {}
-        self._nothing = self._unread = False
-        self._told: list[Told] = []
-        self.collected: set[str] = set()
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if hasattr(report, "aerobust"):
-            # The last one counts, where another plugin runs a test again.
-            self._reports[report.nodeid] = report
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that can't be read, or is skipped, may hold any test."""
-        self._unread = self._unread or not report.passed
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """An xdist worker is done: only workers collect."""
-        tests, unread = getattr(node, "workeroutput", {}).get(_COLLECTED, ((), True))
-        self.collected.update(tests)
-        self._unread = self._unread or unread
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        output = getattr(self._config, "workeroutput", None)
-        if output is not None:
-            output[_COLLECTED] = (sorted(self.collected), self._unread)
-        elif session.exitstatus in _NOT_BROKEN and self._proves_nothing():
-            self._nothing = True
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        elif self._config.stash[_settings].enabled and not self._config.option.collectonly:
-            self._keep(session)
-
-    def _keep(self, session: pytest.Session) -> None:
-        from pytest_aerobust.history.upkeep import Collected, keep_baseline
-
-        whole = session.exitstatus in _NOT_BROKEN and not self._unread
-        places = whole_places(self._config) if whole else ()
-        self._told = keep_baseline(
-            self._config.stash[_settings],
-            [(test, cast("Any", report).aerobust) for test, report in self._reports.items()],
-            Collected(self.collected, places),
-            self._config.rootpath,
-        )
-        if (cache := _cache(self._config)) is not None:
-            cache.trim()
-        if any(told.wrong for told in self._told) and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _proves_nothing(self) -> bool:
-        """Whether contracts were asked for, and the whole suite holds none."""
-        return (
-            self._config.stash[_settings].enabled
-            and not self.collected
-            and not self._config.option.collectonly
-            and not selects_tests(self._config)
-        )
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self._config.option.no_summary:
-            return
-        if self._nothing:
-            terminalreporter.write_line(_NOTHING, red=True, bold=True)
-        if self._reports:
-            from pytest_aerobust.reports.terminal import summarise
-
-            summarise(terminalreporter, [*self._reports.values()])
-        for told in self._told:
-            terminalreporter.write_line(told.text, red=told.wrong, bold=told.wrong)
-
-
 @pytest.fixture
 def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
     from pytest_aerobust.session import Parts, Session
@@ -383,7 +307,9 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
     if _session not in config.stash:
         from pytest_aerobust.reports.progress import watching
 
-        config.stash[_session] = Session(config.stash[_settings], watching(config), _cache(config))
+        config.stash[_session] = Session(
+            config.stash[_settings], watching(config), cache_of(config, config.stash[_settings])
+        )
     saved = None
     if _replayer in config.stash:
         saved = config.stash[_replayer].saved(request.node.nodeid)
@@ -399,15 +325,6 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
     )
     seed = getattr(request.node.obj, _TAKEN, None)
     return config.stash[_session].guard(contract, parts, request.node.nodeid, seed)
-
-
-def _cache(config: pytest.Config) -> "Cache | None":
-    """Where results are kept; `-p no:cacheprovider` leaves no place for them."""
-    if not config.stash[_settings].cached or not hasattr(config, "cache"):
-        return None
-    from pytest_aerobust.history.cache import Cache
-
-    return Cache.within(config.cache)
 
 
 @pytest.fixture

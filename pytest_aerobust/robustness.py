@@ -1,6 +1,7 @@
 """What the fixture `robustness` gives: a contract that is measured on request and checked."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from pytest_aerobust.history.corpus import keep
 from pytest_aerobust.history.fingerprints import by_content
@@ -47,7 +48,13 @@ class Robustness:
         """Measure as much as the verdict needs, judge, and store what proves a failure."""
         judged = self._proof.prove()
         self._remember(judged)
-        return self._stored(judged)
+        settings = self._guarded.settings
+        if not settings.keeps_examples:
+            return judged
+        worst = self._worst_of(judged)
+        if settings.examples is not None:
+            judged = self._stored(judged, settings.examples, worst)
+        return replace(judged, worst=worst if settings.draws_examples else None)
 
     def _remember(self, judged: Judged) -> None:
         """Keep what beats the pipeline for later runs, where this one updates what is kept."""
@@ -66,15 +73,11 @@ class Robustness:
         """
         return judge_again(self._guarded.subject, saved, self._guarded.costs.device)
 
-    def _stored(self, judged: Judged) -> Judged:
+    def _stored(self, judged: Judged, folder: Path, worst: Saved | None) -> Judged:
         """With the worst cases on disk; what an earlier run stored for this test is gone.
 
         A failure stays one where they can't be written, hours after the folder was tried.
         """
-        folder = self._guarded.settings.examples
-        if folder is None:
-            return judged
-        worst = self._worst_of(judged)
         try:
             if worst is not None:
                 return replace(judged, examples=save(folder, worst))

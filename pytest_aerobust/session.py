@@ -136,9 +136,8 @@ class Session:
     def _shelves(self, subject: Subject, device: str | None) -> Shelves | None:
         """Where this subject's measurements are kept; None where it can't be known again."""
         settings = self.settings
-        # Adversarial examples are not kept: whoever wants them has to measure.
-        wanted = settings.examples is not None or settings.remembers
-        if self._cache is None or wanted or settings.replay is not None:
+        # Adversarial examples are not kept: whoever wants all of them has to measure.
+        if self._cache is None or settings.remembers or settings.replay is not None:
             return None
         try:
             return Shelves(self._cache, subject, device)

@@ -1,6 +1,7 @@
 """The options of a run: command line and ini file as one frozen value."""
 
 import argparse
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -51,6 +52,15 @@ Update = Literal["all", "new"]
 
 DEFAULT_BASELINE = "aerobust-baseline.json"
 
+# Files about a whole run: the format, and what its option promises.
+REPORTS = {
+    "json": "write every contract's result into this file, as JSON of a versioned schema",
+    "markdown": "write a summary for CI job pages into this file",
+    "html": "write one self-contained page into this file (needs pytest-aerobust[html])",
+}
+# Where GitHub Actions shows Markdown of a job.
+_JOB_PAGE = "GITHUB_STEP_SUMMARY"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -74,6 +84,8 @@ class Settings:
         demands: What else the command line says that a contract's outcome depends on.
         examples: Folder for the counterexamples of failing contracts; None keeps none.
         replay: Stored counterexamples to judge again instead of measuring.
+        reports: File of each format that is wanted, by the keys of `REPORTS`.
+        job_page: File that the Markdown is appended to; None where there is no such page.
     """
 
     enabled: bool = False
@@ -93,11 +105,28 @@ class Settings:
     demands: tuple[str, ...] = ()
     examples: Path | None = None
     replay: Path | None = None
+    reports: Mapping[str, Path] = field(default_factory=dict)
+    job_page: Path | None = None
 
     def costs(self, contract: Contract) -> Costs:
         """What this contract's run may cost: command line, mark, ini file, default."""
         mark = Costs(contract.samples, contract.seed, None, contract.steps, contract.draws)
         return self.command_line.or_else(mark).or_else(self.ini).or_else(DEFAULT_COSTS)
+
+    @property
+    def shared_costs(self) -> Costs:
+        """What a run may cost where the mark says nothing."""
+        return self.command_line.or_else(self.ini).or_else(DEFAULT_COSTS)
+
+    @property
+    def draws_examples(self) -> bool:
+        """Whether the worst counterexamples are shown in a report."""
+        return "html" in self.reports
+
+    @property
+    def keeps_examples(self) -> bool:
+        """Whether counterexamples are kept while a contract is measured."""
+        return self.examples is not None or self.draws_examples
 
     def settle(self, contract: Contract) -> Contract:
         """The contract with the options' floors and steps where the mark states none."""
@@ -202,6 +231,8 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="print the attacks that a contract can name, and exit",
     )
+    for name, promise in REPORTS.items():
+        group.addoption(f"--aerobust-{name}", metavar="FILE", help=promise)
     # What `python -m pytest_aerobust replay` runs.
     group.addoption("--aerobust-replay", metavar="PATH", help=argparse.SUPPRESS)
     parser.addini("aerobust", "check robustness contracts (bool)", type="bool", default=None)
@@ -289,6 +320,8 @@ def _told(config: pytest.Config) -> Settings:
         demands=_demands(config),
         examples=None if replay else _examples_folder(config),
         replay=config.invocation_params.dir / replay if replay else None,
+        reports={} if replay else _report_files(config),
+        job_page=None if replay else _job_page(),
     )
 
 
@@ -344,6 +377,22 @@ def _paid(profile: Profile) -> Costs:
 def _memory_folder(config: pytest.Config) -> Path | None:
     ini = _ini(config, "aerobust_memory")
     return None if ini is None else _folder("aerobust_memory", _beside(config), ini)
+
+
+def _report_files(config: pytest.Config) -> Mapping[str, Path]:
+    told = {name: config.getoption(f"aerobust_{name}") for name in REPORTS}
+    empty = [name for name, file in told.items() if file == ""]
+    if empty:
+        raise ContractError(f"aerobust_{empty[0]} is empty: expected a file")
+    files = {name: config.invocation_params.dir / file for name, file in told.items() if file}
+    if len(set(files.values())) < len(files):
+        raise ContractError("two reports go into one file: give each a name of its own")
+    return files
+
+
+def _job_page() -> Path | None:
+    told = os.environ.get(_JOB_PAGE)
+    return Path(told) if told else None
 
 
 def _examples_folder(config: pytest.Config) -> Path | None:

@@ -11,8 +11,9 @@ pytest_plugins = ["pytester"]
 # wait for the other worker's too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Where CI is set, pytest repeats whole messages in its summary, and inner runs would inherit it.
-for _name in ("CI", "BUILD_NUMBER"):
+# Where CI is set, pytest repeats whole messages in its summary, and inner runs would inherit it;
+# nor should they write on the page of a real job.
+for _name in ("CI", "BUILD_NUMBER", "GITHUB_STEP_SUMMARY"):
     os.environ.pop(_name, None)
 
 _SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"

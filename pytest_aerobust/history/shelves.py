@@ -65,6 +65,8 @@ class Shelves:
         asked: Any,
         need: Callable[[Evaluation], Need],
         measure: Callable[[], Evaluation],
+        *,
+        examples: bool = False,
     ) -> Evaluation:
         """What is kept of a measurement where it suffices, or else a new one, which is kept.
 
@@ -72,12 +74,14 @@ class Shelves:
             asked: What is measured, without what is demanded of it.
             need: Asked what a verdict still needs beside what is kept.
             measure: Measures it.
+            examples: Whether a failure needs its adversarial examples, which are not kept.
         """
         kept = self.get(asked)
         if kept is not None:
             evaluation, more = kept
             wanted = need(evaluation)
-            if wanted is Need.NOTHING or (wanted is not Need.ATTACK and more["weighed"]):
+            settled = not examples if wanted is Need.NOTHING else more["weighed"]
+            if settled and wanted is not Need.ATTACK:
                 return evaluation
         found = measure()
         self.put(asked, found, weighed=need(found) is not Need.NOTHING)

@@ -90,6 +90,8 @@ class OverBudgets:
         if self._full and not evaluation.complete:
             return None
         judged = Judged(self._campaign.followed(evaluation), self._guarded.judge(evaluation))
+        if judged.verdict.outcome == "failed" and self._guarded.settings.keeps_examples:
+            return None
         boundary = Boundary(**more["boundary"] | {"drawn": tuple(more["boundary"]["drawn"])})
         return replace(judged, boundary=boundary, settled=more["settled"])
 

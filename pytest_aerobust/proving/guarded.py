@@ -136,7 +136,8 @@ class Guarded:
         """A measurement, new or kept from an earlier run."""
         if self.shelves is None:
             return measure()
-        return self.shelves.measured([asked, self.contract.sequential], need, measure)
+        question, wanted = [asked, self.contract.sequential], self.settings.keeps_examples
+        return self.shelves.measured(question, need, measure, examples=wanted)
 
     def noted(self, evaluation: Evaluation) -> Evaluation:
         """With what a reader should know of the floors."""
@@ -163,5 +164,5 @@ class Guarded:
 
     def examples(self) -> Counterexamples | None:
         """Where the pipeline's examples are kept; None where nobody wants them."""
-        wanted = self.settings.examples or self.settings.remembers
+        wanted = self.settings.keeps_examples or self.settings.remembers
         return Counterexamples(self.arm) if wanted else None

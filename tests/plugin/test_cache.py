@@ -244,7 +244,7 @@ def test_workers_share_it(suite, told):
         (("--aerobust-no-cache",), False),
         (("--cache-clear",), False),
         (("-p", "no:cacheprovider"), False),
-        (("--aerobust-examples=found",), False),
+        (("--aerobust-examples=found",), True),
         (("--lf",), True),
     ],
 )
@@ -254,6 +254,19 @@ def test_options(suite, told, options, hit):
     known, result = cached(suite, *options)
     assert known == [hit]
     result.assert_outcomes(passed=1)
+
+
+def test_a_failure_whose_examples_are_wanted_is_measured(suite):
+    """Adversarial examples are not kept, so whoever wants them gets new ones."""
+    suite.tests("""
+        @robust("bim", eps=[0.1, 0.2], min_acc=0.7)
+        def test_it():
+            pass
+    """)
+    cached(suite)
+    known, _ = cached(suite, "--aerobust-examples=found")
+    assert known == [True, False]
+    assert len([*(suite.path / "found").glob("*.safetensors")]) == 1
 
 
 def test_no_cache_keeps_nothing(suite, told):

@@ -1,0 +1,156 @@
+"""What one run gathers and leaves behind: the section, the baseline, the files about it."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from pytest_aerobust.settings import Settings, selects_tests, whole_places
+
+if TYPE_CHECKING:
+    from pytest_aerobust.history.cache import Cache
+    from pytest_aerobust.history.upkeep import Told
+
+_COLLECTED = "aerobust_collected"
+_NOTHING = (
+    "aerobust: no robustness contract was collected, so nothing was proved. "
+    "Mark tests with @robust(...), or run without --aerobust"
+)
+
+# An interrupted or broken run has its own words; only a sound one may have proved nothing.
+_NOT_BROKEN = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
+
+
+_PHASES = ("setup", "call", "teardown")
+# Plugins that run a failing test again call its first reports something else.
+_FINAL = ("passed", "failed", "skipped")
+
+
+class Recorder:
+    """Gathers results where they arrive: in the process that the user sees.
+
+    Args:
+        config: Of this process.
+        settings: The options.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config, self._settings = config, settings
+        self._reports: dict[str, pytest.TestReport] = {}
+        self._incidents: list[pytest.CollectReport | pytest.TestReport] = []
+        self._told: list[Told] = []
+        self._written: list[tuple[str, bool]] = []
+        self._nothing = self._unread = False
+        self.collected: set[str] = set()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.outcome not in _FINAL:
+            return
+        if hasattr(report, "aerobust"):
+            # The last one counts, where another plugin runs a test again.
+            self._reports[report.nodeid] = report
+            self._add_extras(report)
+        # Of a process that died nobody knows what its test was.
+        elif hasattr(report, "aerobust_contract") or report.when not in _PHASES:
+            self._note_incident(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that can't be read, or is skipped, may hold any test."""
+        self._unread = self._unread or not report.passed
+        if report.failed:
+            self._note_incident(report)
+
+    def _note_incident(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        if not report.passed:
+            self._incidents.append(report)
+
+    def _add_extras(self, report: pytest.TestReport) -> None:
+        """For pytest-html, whose hook comes later."""
+        if self._config.getoption("htmlpath", None):
+            from pytest_aerobust.reports.extras import add_extras
+
+            add_extras(report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """An xdist worker is done: only workers collect."""
+        tests, unread = getattr(node, "workeroutput", {}).get(_COLLECTED, ((), True))
+        self.collected.update(tests)
+        self._unread = self._unread or unread
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        output = getattr(self._config, "workeroutput", None)
+        if output is not None:
+            output[_COLLECTED] = (sorted(self.collected), self._unread)
+        elif session.exitstatus in _NOT_BROKEN and self._proves_nothing():
+            self._nothing = True
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if output is None and self._enabled:
+            self._keep(session)
+            self._write_reports()
+
+    @property
+    def _enabled(self) -> bool:
+        return self._settings.enabled and not self._config.option.collectonly
+
+    def _keep(self, session: pytest.Session) -> None:
+        from pytest_aerobust.history.upkeep import Collected, keep_baseline
+
+        whole = session.exitstatus in _NOT_BROKEN and not self._unread
+        places = whole_places(self._config) if whole else ()
+        self._told = keep_baseline(
+            self._settings,
+            [(test, cast("Any", report).aerobust) for test, report in self._reports.items()],
+            Collected(self.collected, places),
+            self._config.rootpath,
+        )
+        if (cache := cache_of(self._config, self._settings)) is not None:
+            cache.trim()
+        if any(told.wrong for told in self._told) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write_reports(self) -> None:
+        settings = self._settings
+        if settings.reports or settings.job_page:
+            from pytest_aerobust.reports.files import write_reports
+            from pytest_aerobust.reports.run import run_of
+
+            reports = [*self._reports.values()]
+            run = run_of(settings, reports, self._incidents, len(self.collected))
+            self._written = list(write_reports(run))
+
+    def _proves_nothing(self) -> bool:
+        """Whether contracts were asked for, and the whole suite holds none."""
+        return (
+            self._settings.enabled
+            and not self.collected
+            and not self._config.option.collectonly
+            and not selects_tests(self._config)
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._config.option.no_summary:
+            return
+        if self._nothing:
+            terminalreporter.write_line(_NOTHING, red=True, bold=True)
+        if self._reports:
+            from pytest_aerobust.reports.terminal import summarise
+
+            summarise(terminalreporter, [*self._reports.values()])
+        for told in self._told:
+            terminalreporter.write_line(told.text, red=told.wrong, bold=told.wrong)
+        for line, whole in self._written:
+            terminalreporter.write_line(line, red=not whole)
+
+
+def cache_of(config: pytest.Config, settings: Settings) -> "Cache | None":
+    """Where results are kept; `-p no:cacheprovider` leaves no place for them."""
+    if not settings.cached or not hasattr(config, "cache"):
+        return None
+    from pytest_aerobust.history.cache import Cache
+
+    return Cache.within(config.cache)
