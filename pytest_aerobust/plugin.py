@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -352,8 +353,8 @@ class Recorder:
             from pytest_aerobust.reports.files import write_reports
             from pytest_aerobust.reports.run import run_of
 
-            run = run_of(settings, self._reports, self._incidents, self.collected)
-            self._written = list(write_reports(run))
+            told = (settings, self._reports, self._incidents, self.collected)
+            self._written = list(write_reports(settings, partial(run_of, *told)))
 
     def _proves_nothing(self) -> bool:
         """Whether contracts were asked for, and the whole suite holds none."""
