@@ -1,5 +1,6 @@
 """What one run gathers and leaves behind: the section, the baseline, the files about it."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -119,9 +120,8 @@ class Recorder:
             from pytest_aerobust.reports.files import write_reports
             from pytest_aerobust.reports.run import run_of
 
-            reports = [*self._reports.values()]
-            run = run_of(settings, reports, self._incidents, len(self.collected))
-            self._written = list(write_reports(run))
+            told = ([*self._reports.values()], self._incidents, len(self.collected))
+            self._written = list(write_reports(settings, partial(run_of, settings, *told)))
 
     def _proves_nothing(self) -> bool:
         """Whether contracts were asked for, and the whole suite holds none."""

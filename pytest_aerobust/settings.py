@@ -384,7 +384,9 @@ def _report_files(config: pytest.Config) -> Mapping[str, Path]:
     empty = [name for name, file in told.items() if file == ""]
     if empty:
         raise ContractError(f"aerobust_{empty[0]} is empty: expected a file")
-    files = {name: config.invocation_params.dir / file for name, file in told.items() if file}
+    start = config.invocation_params.dir
+    # Where a link points: the file there is replaced, and never the link.
+    files = {name: (start / file).resolve() for name, file in told.items() if file}
     if len(set(files.values())) < len(files):
         raise ContractError("two reports go into one file: give each a name of its own")
     return files

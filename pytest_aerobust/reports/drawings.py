@@ -2,8 +2,9 @@
 
 import base64
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -65,9 +66,9 @@ def _curve(evaluations: list[Evaluation]) -> Drawing:
     aim = "" if first.target is None else f", target {first.target}"
     title = f"{first.label}, {first.threat}{aim}"
     try:
-        image = png(figures.accuracy_curves(evaluations))
+        image = _png(partial(figures.accuracy_curves, evaluations))
     except ContractError as error:
-        return Drawing(title, "", f"no curve: {error}")
+        return Drawing(title, "", f"There is no curve of {title}: {error}")
     return Drawing(title, image, f"accuracy under attack; {'; '.join(_points(evaluations))}")
 
 
@@ -88,13 +89,14 @@ def confusion(evaluation: Evaluation) -> Drawing:
     arm = evaluation.pipeline
     if not arm.complete:
         why = (
-            f"The run stopped once the verdict was certain, with {arm.pending} of {arm.samples} "
+            f"There is no {title}: the run stopped early, with {arm.pending} of {arm.samples} "
             "samples not attacked: --aerobust-full gives the whole matrix."
         )
         return Drawing(title, "", why)
     if not arm.confusion:
-        return Drawing(title, "", "The result holds no confusion matrix.")
-    return Drawing(title, png(figures.confusion(evaluation)), "; ".join(_mistakes(evaluation)))
+        return Drawing(title, "", f"There is no {title}: the result holds none.")
+    image = _png(partial(figures.confusion, evaluation))
+    return Drawing(title, image, "; ".join(_mistakes(evaluation)))
 
 
 def _mistakes(evaluation: Evaluation) -> Iterator[str]:
@@ -106,9 +108,9 @@ def _mistakes(evaluation: Evaluation) -> Iterator[str]:
         yield f"{' taken for '.join(told)} {count} times"
 
 
-def png(figure: Figure) -> str:
+def _png(draw: Callable[[], Figure]) -> str:
     """In base64."""
     with warnings.catch_warnings():
         # Names of classes in letters that no font here has are no reason to lose a page.
         warnings.simplefilter("ignore")
-        return base64.b64encode(figures.to_png(figure)).decode("ascii")
+        return base64.b64encode(figures.to_png(draw())).decode("ascii")

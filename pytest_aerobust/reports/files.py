@@ -1,7 +1,7 @@
 """Files about a whole run, each written once, by the process that the user sees."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,8 +43,8 @@ def check_files(settings: Settings) -> None:
                     f"--aerobust-{name} needs {package}, which is not installed: "
                     f"pip install 'pytest-aerobust[{name}]'"
                 )
-        if path.is_dir():
-            raise ContractError(f"--aerobust-{name}: {path} is a folder: give a file in it")
+        if path.exists() and not path.is_file():
+            raise ContractError(f"--aerobust-{name}: {path} is a folder or a device: give a file")
         _check_folder(f"--aerobust-{name}", path.parent, "a file in a folder")
 
 
@@ -57,15 +57,20 @@ def _check_folder(option: str, folder: Path, expected: str) -> None:
         ) from error
 
 
-def write_reports(run: Run) -> Iterator[tuple[str, bool]]:
+def write_reports(settings: Settings, gather: Callable[[], Run]) -> Iterator[tuple[str, bool]]:
     """Write every file that is wanted.
+
+    Args:
+        settings: Which those are.
+        gather: Gives what they tell.
 
     Yields:
         A line for the user about each file, and whether it was written.
     """
-    for name, path in run.settings.reports.items():
+    run = cache(gather)
+    for name, path in settings.reports.items():
         yield _told(f"--aerobust-{name}", path, partial(_write, name, path, run))
-    if (page := run.settings.job_page) is not None:
+    if (page := settings.job_page) is not None:
         yield _told("GITHUB_STEP_SUMMARY", page, partial(_append, page, run))
 
 
@@ -78,17 +83,19 @@ def _told(name: str, path: Path, write: Callable[[], None]) -> tuple[str, bool]:
     return f"{name}: {path}", True
 
 
-def _write(name: str, path: Path, run: Run) -> None:
-    text = _FORMATS[name](run)
+def _write(name: str, path: Path, run: Callable[[], Run]) -> None:
+    text = _FORMATS[name](run())
     with written_whole(path) as temporary:
         temporary.write_bytes(_bytes(text))
 
 
-def _append(page: Path, run: Run) -> None:
-    """After what other steps of the job wrote there."""
+def _append(page: Path, run: Callable[[], Run]) -> None:
+    """After what other steps of the job wrote there; nothing where there was no contract."""
+    if not (run().collected or run().incidents):
+        return
     room = markdown.ROOM - (page.stat().st_size if page.exists() else 0)
     with page.open("ab") as file:
-        file.write(_bytes("\n" + markdown.render(run, room)))
+        file.write(_bytes("\n" + markdown.render(run(), room)))
 
 
 def _bytes(text: str) -> bytes:

@@ -36,7 +36,7 @@ def render(run: Run) -> str:
         "contracts": [_contract(checked) for checked in run.contracts],
         "incidents": [asdict(incident) for incident in run.incidents],
     }
-    return json.dumps(told, indent=2, allow_nan=False) + "\n"
+    return json.dumps(told, indent=1, allow_nan=False) + "\n"
 
 
 def _contract(checked: Checked) -> dict[str, Any]:
