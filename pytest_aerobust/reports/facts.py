@@ -1,6 +1,6 @@
 """What may be known of a contract beside its row: one line each, in pages as in Markdown."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 Result = Mapping[str, Any]
@@ -18,11 +18,41 @@ def _draws(result: Result) -> str:
     return "; ".join(result["draws"] or ())
 
 
+def _cached(result: Result) -> str:
+    return "by an earlier run, on the same model and data" if result["evaluation"]["cached"] else ""
+
+
+def _baseline(result: Result) -> str:
+    told = result["evaluation"]["regression"]
+    if told is None:
+        return ""
+    if told["status"] != "compared":
+        return f"{told['status']} {told['reason']}".strip()
+    places = [f"{word}: {_places(told[word])}" for word in ("lost", "won") if told[word]]
+    return "; ".join([f"McNemar's exact p = {told['p']:.2g}", *places])
+
+
+def _places(places: Sequence[int]) -> str:
+    return ", ".join(map(str, places))
+
+
+def _memory(result: Result) -> str:
+    told = result["evaluation"]["memory"]
+    if told is None:
+        return ""
+    return (
+        f"{told['tried']} examples tried; fell to them alone: {_places(told['fell']) or 'nobody'}"
+    )
+
+
 # What a line is called, and what it says of a contract; empty where it says nothing.
 _FACTS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("under test", _subject),
     ("budgets drawn", _drawn),
     ("draws", _draws),
+    ("measured", _cached),
+    ("since the baseline, samples", _baseline),
+    ("memory of attacks", _memory),
 )
 
 

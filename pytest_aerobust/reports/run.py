@@ -125,6 +125,7 @@ class Run:
         """What repeats the run; a mark may say otherwise for its own contract."""
         costs = self.settings.shared_costs
         return {
+            "profile": self.settings.profile.name or None,
             "samples": costs.samples,
             "seed": costs.seed,
             "device": costs.device,

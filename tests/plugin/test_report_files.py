@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from base64 import b64decode
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from textwrap import dedent
@@ -220,7 +221,8 @@ def test_json_repeats_what_reproduces_the_run(suite):
     suite.tests(HOLDS)
     suite.run("--aerobust-json=out.json", "--aerobust-samples=8", "--aerobust-full")
     found = told(suite)
-    assert found["options"] == {"samples": 8, "seed": 3, "device": None, "full": True}
+    expected = {"profile": None, "samples": 8, "seed": 3, "device": None, "full": True}
+    assert found["options"] == expected
     assert found["contracts"][0]["evaluation"]["seed"] == 3
     assert found["contracts"][0]["rerun"].endswith("--aerobust --aerobust-samples=8")
     assert found["versions"]["python"] == sys.version.split()[0]
@@ -239,6 +241,37 @@ def test_budgets_that_vary_tell_the_smallest_failing(suite):
     assert contract["smallest_failing_eps"] == pytest.approx(0.05, abs=0.005)
     assert contract["drawn"]
     assert contract["draws"] is None
+
+
+def test_what_earlier_runs_left_is_told(suite):
+    """Samples newly lost since the baseline, examples from memory, results from the cache."""
+    suite.write("pytest.ini", "[pytest]\naerobust_memory = memory\n")
+    guard = """
+        @robust("bim", 0.2, max_regression=0.0, model="{}", id="guard")
+        def test_guard():
+            pass
+    """
+    suite.conftest("""
+        @pytest.fixture
+        def shifted():
+            return Border(shift=0.3)
+    """)
+    suite.tests(guard.format("aerobust_model"))
+    suite.run("--aerobust-update").assert_outcomes(passed=1)
+    suite.tests(guard.format("shifted"))
+    files = ("--aerobust-json=out.json", "--aerobust-markdown=out.md", "--aerobust-html=out.html")
+    for _ in range(2):
+        suite.run(*files).assert_outcomes(failed=1)
+    (contract,) = told(suite)["contracts"]
+    regression = contract["evaluation"]["regression"]
+    assert regression["status"] == "compared"
+    assert regression["lost"]
+    places = ", ".join(map(str, regression["lost"]))
+    for name in ("out.md", "out.html"):
+        text = unescape((suite.path / name).read_text())
+        assert "since the baseline, samples" in text
+        assert f"lost: {places}" in text
+        assert "memory of attacks" in text
 
 
 def test_the_schema_can_refuse(suite):
