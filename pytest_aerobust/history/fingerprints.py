@@ -37,7 +37,7 @@ class DataPrint:
         rows = inputs.flatten(1).numpy()
         labels = samples.labels.cpu().numpy()
         digests = [
-            hashlib.blake2b(row.tobytes() + label.tobytes(), digest_size=16).digest()
+            hashlib.blake2b(row.data, digest_size=16, salt=label.tobytes()).digest()
             for row, label in zip(rows, labels, strict=True)
         ]
         order = sorted(range(len(digests)), key=digests.__getitem__)
