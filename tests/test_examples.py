@@ -48,7 +48,8 @@ def test_paper_suite_measures_every_cell_on_digits_and_writes_its_page(pytester)
     """
     suite = copied(pytester, "paper")
     page = pytester.path / "paper.html"
-    arguments = ("--aerobust", "--paper=digits", f"--paper-page={page}", "-q", str(suite))
+    told = ("--paper=digits", f"--paper-page={page}", "-q", str(suite))
+    arguments = ("--aerobust", "--aerobust-no-cache", *told)
     result = pytester.runpytest_subprocess(*arguments)
     outcomes = result.parseoutcomes()
     assert result.ret == 0
