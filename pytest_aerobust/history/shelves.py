@@ -129,19 +129,19 @@ def _rearranged(evaluation: Evaluation, places: Sequence[int]) -> Evaluation:
 
 def _surroundings() -> tuple[str, ...]:
     """What a number depends on beside model and data: this package's own code, too."""
-    own = sorted(Path(pytest_aerobust.__file__).parent.rglob("*.py"))
-    return (
-        *_installed(),
-        torch.get_float32_matmul_precision(),
-        str(torch.get_default_dtype()),
-        *(file_digest(path) for path in own),
-    )
+    precision = torch.get_float32_matmul_precision(), str(torch.get_default_dtype())
+    return (*_installed(), *precision)
 
 
 @cache
 def _installed() -> tuple[str, ...]:
-    versions = (f"{name} {version(name)}" for name in _VERSIONS)
-    return (platform.python_version(), platform.machine(), *versions)
+    own = sorted(Path(pytest_aerobust.__file__).parent.rglob("*.py"))
+    return (
+        platform.python_version(),
+        platform.machine(),
+        *(f"{name} {version(name)}" for name in _VERSIONS),
+        *(file_digest(path) for path in own),
+    )
 
 
 def _answers(subject: Subject, data: DataPrint, device: str | None) -> list[list[float]]:
