@@ -18,13 +18,13 @@ from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.history.corpus import Remembered as Known
 from pytest_aerobust.history.corpus import recall
-from pytest_aerobust.history.fingerprints import DataPrint
+from pytest_aerobust.history.fingerprints import DataPrint, DataPrints
 from pytest_aerobust.history.identity import NotFollowedError
 from pytest_aerobust.history.shelves import Shelves
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.robustness import Robustness
 from pytest_aerobust.settings import Settings
-from pytest_aerobust.subjects.data import Pairs, Samples, read_samples
+from pytest_aerobust.subjects.data import Pairs, read_samples
 from pytest_aerobust.subjects.state import digest
 from pytest_aerobust.subjects.subject import Subject, build_subject
 from pytest_aerobust.weighing import Remembered
@@ -60,6 +60,7 @@ class Session:
         cache: Cache | None = None,
     ) -> None:
         self.settings, self._watch, self._cache = settings, watch, cache
+        self._prints = DataPrints()
         self._read: dict[int, tuple[Any, Pairs]] = {}
         self._known: dict[Any, tuple[Parts, Remembered]] = {}
         if settings.workers > 1:
@@ -131,7 +132,9 @@ class Session:
         if guarded.measurement(cast("float", contract.eps)).threat != "white-box":
             return None
         known = recall(folder, guarded.test)
-        return None if known is None else _on_todays(guarded.subject.samples, known)
+        if known is None or known.examples.shape[1:] != guarded.subject.samples.inputs.shape[1:]:
+            return None
+        return _on_todays(self._prints.of(guarded.subject.samples), known)
 
     def _shelves(self, subject: Subject, device: str | None) -> Shelves | None:
         """Where this subject's measurements are kept; None where it can't be known again."""
@@ -140,7 +143,7 @@ class Session:
         if self._cache is None or settings.remembers or settings.replay is not None:
             return None
         try:
-            return Shelves(self._cache, subject, device)
+            return Shelves(self._cache, subject, self._prints.of(subject.samples), device)
         except NotFollowedError as reason:
             _LOG.info("measured without the cache, because the subject holds %s", reason)
             return None
@@ -151,8 +154,9 @@ class Session:
         wanted = settings.update is not None or contract.floors.max_regression is not None
         if not wanted or not contract.single or settings.replay is not None:
             return None
-        entry = self._baseline.get(test)
-        return Past(contract, subject.samples, entry, settings.update, settings.strict)
+        samples, entry = subject.samples, self._baseline.get(test)
+        data = self._prints.of(samples)
+        return Past(contract, samples, data, entry, settings.update, settings.strict)
 
     @cached_property
     def _baseline(self) -> dict[str, Entry]:
@@ -178,13 +182,10 @@ class Session:
         return self._read[id(data)][1]
 
 
-def _on_todays(samples: Samples, known: Known) -> Tried | None:
+def _on_todays(data: DataPrint, known: Known) -> Tried | None:
     """Remembered examples with the places of their samples, as far as these are there."""
-    if known.examples.shape[1:] != samples.inputs.shape[1:]:
-        return None
     numbered = {digest: number for number, digest in enumerate(known.samples)}
-    digests = DataPrint.of(samples).samples
-    found = [(place, numbered[each]) for place, each in enumerate(digests) if each in numbered]
+    found = [(place, numbered[each]) for place, each in enumerate(data.samples) if each in numbered]
     if not found:
         return None
     rows, numbers = (torch.tensor(column) for column in zip(*found, strict=True))

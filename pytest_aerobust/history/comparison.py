@@ -23,6 +23,7 @@ class Past:
     Attributes:
         contract: What the test demands.
         samples: What it is measured on.
+        data: What these are known by.
         entry: What the baseline holds of it; None where that is nothing.
         update: Whether this run stores what it measures.
         strict: Whether an entry must be there and fit.
@@ -30,6 +31,7 @@ class Past:
 
     contract: Contract
     samples: Samples
+    data: DataPrint
     entry: Entry | None
     update: Update | None = None
     strict: bool = False
@@ -40,7 +42,7 @@ class Past:
             return Regression("stored")
         if self.entry is None:
             return Regression("new", "the baseline has no entry for it", required=self.strict)
-        data, now = DataPrint.of(self.samples), described(self.contract, evaluation)
+        data, now = self.data, described(self.contract, evaluation)
         reason = _changed(self.entry.contract, now) or _other_data(self.entry, data)
         if reason:
             return Regression("stale", reason, required=self.strict)
@@ -58,14 +60,13 @@ class Past:
 
     def measured(self, evaluation: Evaluation) -> Entry:
         """The entry that an evaluation makes; it is complete."""
-        data = DataPrint.of(self.samples)
         accuracies = {name: round(arm.accuracy, 6) for name, arm in evaluation.arms.items()}
         return Entry(
             contract=described(self.contract, evaluation),
-            data=data.digest,
+            data=self.data.digest,
             samples=len(self.samples),
             accuracy={"clean": round(evaluation.pipeline.clean_accuracy, 6), **accuracies},
-            survivors=tuple(_standing(evaluation, data).tolist()),
+            survivors=tuple(_standing(evaluation, self.data).tolist()),
         )
 
 

@@ -4,11 +4,14 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import eagerpy
+import foolbox
+import hypothesis
 import numpy as np
+import scipy
 import torch
 from torch import Tensor
 
@@ -23,7 +26,7 @@ from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.subject import Subject
 
-_VERSIONS = ("torch", "foolbox", "eagerpy", "numpy", "scipy", "hypothesis")
+_LIBRARIES = (torch, foolbox, eagerpy, np, scipy, hypothesis)
 # Samples whose answers and gradients a model is known by, and how near these must come: another
 # number of threads rounds otherwise, another model answers otherwise.
 _PROBES, _NEAR = 16, 1e-3
@@ -35,14 +38,15 @@ class Shelves:
     Args:
         cache: Where everything is kept.
         subject: What is measured.
+        data: What its samples are known by.
         device: Where it runs; None stays where the model is.
 
     Raises:
         NotFollowedError: The subject holds something that can't be followed.
     """
 
-    def __init__(self, cache: Cache, subject: Subject, device: str | None) -> None:
-        self._cache, self._data = cache, DataPrint.of(subject.samples)
+    def __init__(self, cache: Cache, subject: Subject, data: DataPrint, device: str | None) -> None:
+        self._cache, self._data = cache, data
         identity = Identity()
         identity.add(
             [
@@ -139,7 +143,7 @@ def _installed() -> tuple[str, ...]:
     return (
         platform.python_version(),
         platform.machine(),
-        *(f"{name} {version(name)}" for name in _VERSIONS),
+        *(f"{library.__name__} {library.__version__}" for library in _LIBRARIES),
         *(file_digest(path) for path in own),
     )
 

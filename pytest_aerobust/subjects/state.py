@@ -125,4 +125,8 @@ def seed_globals(seed: int) -> None:
     """Seed the three global generators that models and stock attacks may draw from."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed % 2**63)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed % 2**63)
+    else:
+        # The same, without the stack trace that torch keeps for devices that may yet wake up.
+        torch.default_generator.manual_seed(seed % 2**63)
