@@ -1,7 +1,7 @@
 """What an evaluation measured: frozen, free of arrays, and a plain dict on request."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
@@ -369,7 +369,8 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts and scalars, for JSON and for other processes."""
-        plain = asdict(replace(self, follow=None))
+        # Not `asdict` of the whole: it would copy every cell of the confusions to no end.
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
         del plain["follow"]
         return plain | {
             "arguments": dict(self.arguments),
@@ -379,6 +380,9 @@ class Evaluation:
             "notes": list(self.notes),
             "targets": None if self.targets is None else list(self.targets),
             "classes": list(self.classes),
+            "queries": None if self.queries is None else asdict(self.queries),
+            "regression": None if self.regression is None else asdict(self.regression),
+            "memory": None if self.memory is None else asdict(self.memory),
             "disturbances": [[name, list(severity)] for name, severity in self.disturbances],
         }
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,7 @@ def _short(value: Any) -> str:
     return f"digest {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
-def in_order(values: str, order: tuple[int, ...]) -> "np.ndarray":
-    """One letter a sample, in the order of their digests."""
-    return np.frombuffer(values.encode("ascii"), np.uint8)[list(order)]
+def in_order(values: str, order: Sequence[int] | np.ndarray) -> np.ndarray:
+    """One letter a sample, in another order of the samples."""
+    letters: np.ndarray = np.frombuffer(values.encode("ascii"), np.uint8)[np.asarray(order)]
+    return letters

@@ -19,7 +19,7 @@ import pytest_aerobust
 from pytest_aerobust.errors import AerobustError, ModelError
 from pytest_aerobust.evaluation import Need
 from pytest_aerobust.history.cache import Cache
-from pytest_aerobust.history.fingerprints import DataPrint
+from pytest_aerobust.history.fingerprints import DataPrint, in_order
 from pytest_aerobust.history.identity import Identity, NotFollowedError, file_digest
 from pytest_aerobust.results import Arm, Evaluation
 from pytest_aerobust.subjects.pipeline import Classifier
@@ -97,7 +97,7 @@ class Shelves:
         if kept is None or not self._same_answers(kept["answers"]):
             return None
         # The samples as they come today; their order is no part of what they are known by.
-        places = np.argsort(self._data.order).tolist()
+        places = np.argsort(self._data.order)
         evaluation = _rearranged(Evaluation.from_dict(kept["evaluation"]), places)
         return replace(evaluation, cached=True), kept["more"]
 
@@ -119,9 +119,9 @@ class Shelves:
         )
 
 
-def _rearranged(evaluation: Evaluation, places: Sequence[int]) -> Evaluation:
+def _rearranged(evaluation: Evaluation, places: Sequence[int] | np.ndarray) -> Evaluation:
     def arm(each: Arm) -> Arm:
-        return replace(each, outcomes="".join(each.outcomes[place] for place in places))
+        return replace(each, outcomes=in_order(each.outcomes, places).tobytes().decode("ascii"))
 
     filtered = evaluation.filtered
     return replace(
