@@ -1,5 +1,6 @@
 """Adversarial examples kept while an evaluation runs, for whoever wants to look at them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,10 @@ class Counterexamples:
         for sample, example, answer in zip(samples, examples, answers, strict=True):
             number = int(sample)
             kept[number] = Counterexample(number, example.detach().cpu().clone(), int(answer))
+
+    def recall(self, arm: str, found: Iterable[Counterexample]) -> None:
+        """Keep what an earlier run found."""
+        self._kept.setdefault(arm, {}).update({each.sample: each for each in found})
 
     def of(self, arm: str) -> list[Counterexample]:
         """The examples of an arm (``unfiltered`` or ``filtered``), in the order of the data."""

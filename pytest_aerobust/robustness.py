@@ -91,7 +91,7 @@ class Robustness:
     def _worst_of(self, judged: Judged) -> Saved | None:
         if judged.verdict.outcome != "failed" or self._proof.kept is None:
             return None
-        return worst_cases(
+        found = worst_cases(
             self._guarded.subject,
             self._guarded.contract,
             judged.evaluation,
@@ -100,3 +100,7 @@ class Robustness:
             test=self._guarded.test,
             device=self._guarded.costs.device,
         )
+        shelves = self._guarded.shelves
+        if found is not None and shelves is not None and not judged.evaluation.cached:
+            shelves.keep_worst(judged.evaluation, found)
+        return found

@@ -1,6 +1,7 @@
 """Measurements kept from one run to the next, and when one of them is believed."""
 
 import platform
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -13,15 +14,18 @@ import hypothesis
 import numpy as np
 import scipy
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 import pytest_aerobust
 from pytest_aerobust.errors import AerobustError, ModelError
 from pytest_aerobust.evaluation import Need
+from pytest_aerobust.examples import Counterexample, Counterexamples
 from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.history.fingerprints import DataPrint, in_order
 from pytest_aerobust.history.identity import Identity, NotFollowedError, file_digest
 from pytest_aerobust.results import Arm, Evaluation
+from pytest_aerobust.saved import Saved
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.subject import Subject
@@ -30,6 +34,12 @@ _LIBRARIES = (torch, foolbox, eagerpy, np, scipy, hypothesis)
 # Samples whose answers and gradients a model is known by, and how near these must come: another
 # number of threads rounds otherwise, another model answers otherwise.
 _PROBES, _NEAR = 16, 1e-3
+# The worst examples of an evaluation, and what of it these depend on.
+_WORST = "worst"
+_MEASURED = (
+    *("attack", "norm", "eps", "threat", "target", "arguments", "seed", "disturbances"),
+    *("unfiltered", "filtered"),
+)
 
 
 class Shelves:
@@ -46,7 +56,7 @@ class Shelves:
     """
 
     def __init__(self, cache: Cache, subject: Subject, data: DataPrint, device: str | None) -> None:
-        self._cache, self._data = cache, data
+        self._cache, self._data, self._ids = cache, data, subject.samples.ids
         identity = Identity()
         identity.add(
             [
@@ -70,7 +80,7 @@ class Shelves:
         need: Callable[[Evaluation], Need],
         measure: Callable[[], Evaluation],
         *,
-        examples: bool = False,
+        examples: Counterexamples | None = None,
     ) -> Evaluation:
         """What is kept of a measurement where it suffices, or else a new one, which is kept.
 
@@ -78,14 +88,17 @@ class Shelves:
             asked: What is measured, without what is demanded of it.
             need: Asked what a verdict still needs beside what is kept.
             measure: Measures it.
-            examples: Whether a failure needs its adversarial examples, which are not kept.
+            examples: Where a failure's adversarial examples are wanted; None where nobody asks.
         """
         kept = self.get(asked)
         if kept is not None:
             evaluation, more = kept
             wanted = need(evaluation)
-            settled = not examples if wanted is Need.NOTHING else more["weighed"]
-            if settled and wanted is not Need.ATTACK:
+            if wanted is Need.NOTHING:
+                settled = self.recall_worst(evaluation, examples)
+            else:
+                settled = more["weighed"] and wanted is not Need.ATTACK
+            if settled:
                 return evaluation
         found = measure()
         self.put(asked, found, weighed=need(found) is not Need.NOTHING)
@@ -106,6 +119,43 @@ class Shelves:
         told = _rearranged(evaluation, self._data.order).to_dict()
         value = {"answers": self._answers, "evaluation": told, "more": more}
         self._cache.put(self._key(asked), value)
+
+    def keep_worst(self, evaluation: Evaluation, worst: Saved) -> None:
+        """Keep an evaluation's worst adversarial examples, for reports of later runs."""
+        ranks = {sample: rank for rank, sample in enumerate(self._in_order())}
+        value = {
+            "ranks": [ranks[sample] for sample in worst.samples.tolist()],
+            "answers": worst.answers.tolist(),
+            "adversarial": b64encode(save({_WORST: worst.adversarial.cpu()})).decode("ascii"),
+        }
+        self._cache.put(self._key([_WORST, self._found(evaluation)]), value)
+
+    def recall_worst(self, evaluation: Evaluation, examples: Counterexamples | None) -> bool:
+        """Hand out what was kept of an evaluation's worst examples.
+
+        Returns:
+            Whether all is there that is wanted.
+        """
+        if examples is None:
+            return True
+        kept = self._cache.get(self._key([_WORST, self._found(evaluation)]))
+        if kept is None:
+            return False
+        samples, adversarial = self._in_order(), load(b64decode(kept["adversarial"]))[_WORST]
+        rows = zip(kept["ranks"], adversarial, kept["answers"], strict=True)
+        arm = "unfiltered" if evaluation.filtered is None else "filtered"
+        examples.recall(arm, (Counterexample(samples[rank], *rest) for rank, *rest in rows))
+        return True
+
+    def _in_order(self) -> list[int]:
+        """The samples' places in the data, in an order that their content alone decides."""
+        ids: list[int] = self._ids[list(self._data.order)].tolist()
+        return ids
+
+    def _found(self, evaluation: Evaluation) -> dict[str, Any]:
+        """What an evaluation's examples depend on, whatever was demanded of it."""
+        told = _rearranged(evaluation, self._data.order).to_dict()
+        return {name: told[name] for name in _MEASURED}
 
     def _key(self, asked: Any) -> str:
         identity = Identity()

@@ -83,14 +83,17 @@ class OverBudgets:
     def _recalled(self) -> Judged | None:
         """The whole proof as an earlier run left it."""
         shelves = self._guarded.shelves
-        kept = None if shelves is None or self._evaluations else shelves.get(self._question)
+        if shelves is None or self._evaluations:
+            return None
+        kept = shelves.get(self._question)
         if kept is None:
             return None
         evaluation, more = kept
         if self._full and not evaluation.complete:
             return None
         judged = Judged(self._campaign.followed(evaluation), self._guarded.judge(evaluation))
-        if judged.verdict.outcome == "failed" and self._guarded.settings.keeps_examples:
+        failed = judged.verdict.outcome == "failed"
+        if failed and not shelves.recall_worst(evaluation, self.kept):
             return None
         boundary = Boundary(**more["boundary"] | {"drawn": tuple(more["boundary"]["drawn"])})
         return replace(judged, boundary=boundary, settled=more["settled"])

@@ -100,4 +100,5 @@ class OverDraws:
             [stated, dict(values)],
             need,
             lambda: self._variations.measure(values, need, seen or unseen),
+            seen,
         )

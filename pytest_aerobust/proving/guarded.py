@@ -132,12 +132,13 @@ class Guarded:
         asked: Any,
         need: Callable[[Evaluation], Need],
         measure: Callable[[], Evaluation],
+        examples: Counterexamples | None,
     ) -> Evaluation:
         """A measurement, new or kept from an earlier run."""
         if self.shelves is None:
             return measure()
-        question, wanted = [asked, self.contract.sequential], self.settings.keeps_examples
-        return self.shelves.measured(question, need, measure, examples=wanted)
+        question = [asked, self.contract.sequential]
+        return self.shelves.measured(question, need, measure, examples=examples)
 
     def noted(self, evaluation: Evaluation) -> Evaluation:
         """With what a reader should know of the floors."""

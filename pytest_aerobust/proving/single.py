@@ -72,6 +72,7 @@ class AtOneBudget:
             [self._guarded.measurement(self._eps), tried and tried.digest],
             need,
             lambda: self._campaign.measure(self._eps, need, tried=tried),
+            self.kept,
         )
 
     def _apart(self, full: bool) -> Evaluation:
@@ -82,7 +83,10 @@ class AtOneBudget:
         need, tried = self._guarded.need(full), self._guarded.tried
         stated = self._guarded.measurement(self._eps)
         own = self._guarded.kept(
-            [stated, None], need, lambda: self._campaign.measure(self._eps, need)
+            [stated, None],
+            need,
+            lambda: self._campaign.measure(self._eps, need),
+            self.kept if tried is None else None,
         )
         self._without_memory = own
         if tried is None or not own.complete:
@@ -94,5 +98,5 @@ class AtOneBudget:
             found = self._campaign.measure(self._eps, lambda _: Need.NOTHING, tried=tried)
             return replace(found, evidence=own.evidence, queries=own.queries)
 
-        both = self._guarded.kept([stated, "apart", tried.digest], need, again)
+        both = self._guarded.kept([stated, "apart", tried.digest], need, again, self.kept)
         return replace(both, regression=self._guarded.regression(own))

@@ -256,17 +256,33 @@ def test_options(suite, told, options, hit):
     result.assert_outcomes(passed=1)
 
 
-def test_a_failure_whose_examples_are_wanted_is_measured(suite):
-    """Adversarial examples are not kept, so whoever wants them gets new ones."""
-    suite.tests("""
-        @robust("bim", eps=[0.1, 0.2], min_acc=0.7)
+FAILING = [
+    pytest.param("eps=0.2, min_acc=0.7", id="one budget"),
+    pytest.param("eps=epsilons(0.1, 0.2, 0.05), min_acc=0.7", id="budgets"),
+    pytest.param("eps=0.2, min_acc=0.7, vary={'steps': st.integers(5, 8)}", id="draws"),
+]
+
+
+@pytest.mark.parametrize("asked", FAILING)
+def test_the_worst_examples_of_a_failure_are_kept_where_they_are_wanted(suite, asked):
+    """Who wants them first gets new ones; from then on the files are the same, byte by byte."""
+    suite.tests(f"""
+        from hypothesis import strategies as st
+
+        from pytest_aerobust import epsilons
+
+        @robust("bim", {asked})
         def test_it():
             pass
     """)
     cached(suite)
-    known, _ = cached(suite, "--aerobust-examples=found")
-    assert known == [True, False]
-    assert len([*(suite.path / "found").glob("*.safetensors")]) == 1
+    known, written = [], []
+    for folder in ("first", "second"):
+        known += cached(suite, f"--aerobust-examples={folder}")[0]
+        written.append([path.read_bytes() for path in (suite.path / folder).iterdir()])
+    assert known == [False, True]
+    assert len(written[0]) == 2
+    assert sorted(written[0]) == sorted(written[1])
 
 
 def test_no_cache_keeps_nothing(suite, told):

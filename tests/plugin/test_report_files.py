@@ -434,6 +434,26 @@ def test_the_page_shows_everything(suite):
     assert links <= set(page.values("id"))
 
 
+def test_the_page_is_the_same_from_the_cache(suite):
+    """A second run draws the same counterexamples, and differs in its times alone."""
+    suite.conftest(IMAGES)
+    suite.tests("""
+        @robust("bim", 0.3, min_acc=0.9, model="on_images", data="images")
+        def test_fails():
+            pass
+    """)
+    pages = []
+    for _ in range(2):
+        suite.run("--aerobust-html=out.html")
+        pages.append((suite.path / "out.html").read_text(encoding="utf-8"))
+    first, second = (re.findall(r'src="(data:image[^"]+)"', page) for page in pages)
+    assert len(first) > 10
+    assert first == second
+    words = [re.sub(r"<[^>]+>|\b[0-9]+[.][0-9]\b", " ", page).split() for page in pages]
+    said = "cached measured by an earlier run, on the same model and data"
+    assert {*words[0]} ^ {*words[1]} <= {*said.split()}
+
+
 def test_a_hostile_page_is_text(hostile):
     """Ids, messages and names of classes are text, the policy forbids the rest, and nothing is
     remote (BAD INPUTS 4.4, 5.26).
