@@ -21,6 +21,11 @@ if "AEROBUST_DATA_DIR" not in os.environ and _SHARED.is_dir():
     os.environ["AEROBUST_DATA_DIR"] = str(_SHARED.resolve())
 
 
+def pytest_collection_modifyitems(items):
+    """The longest come first: the worker that got them last would let the other one wait."""
+    items.sort(key=lambda item: item.path.name != "test_examples.py")
+
+
 @pytest.fixture(scope="session")
 def mnist():
     """Test images (10000, 1, 28, 28) in [0, 1] and labels of the real MNIST."""
