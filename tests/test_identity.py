@@ -1,6 +1,7 @@
 """What a model is known by: the same in every process, another wherever something differs."""
 
 import functools
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -107,6 +108,91 @@ def test_a_global_that_a_function_names(monkeypatch):
 
 def scaled_by_global(x):
     return SCALE * x
+
+
+FILES = {
+    "modelled": """
+        import torch
+        from torch import nn
+        {imports}
+        class Model(nn.Module):
+            def forward(self, x):
+                return {answer}
+        def filtered(x):
+            return {answer}
+    """,
+    "helpers": """
+        import torch
+        from deeper import LEVELS, rounded
+        def guarded(x):
+            return torch.where(x.std() > 0.4, rounded(x), x)
+        class Rounded(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return rounded(x)
+    """,
+    "deeper": """
+        LEVELS = 4
+        def rounded(x):
+            return (x * LEVELS).round() / LEVELS
+    """,
+    "apart": "UNUSED = 4",
+}
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """Gives model and filter of a few files, read anew, with texts replaced in one of them."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def read(imports, answer, file="deeper", old="", new=""):
+        for name, text in FILES.items():
+            if name == "modelled":
+                text = text.format(imports=imports, answer=answer)
+            told = text.replace(old, new) if name == file else text
+            (tmp_path / f"{name}.py").write_text(textwrap.dedent(told))
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        importlib.import_module("apart")
+        read = importlib.import_module("modelled")
+        importlib.import_module("helpers")
+        return read
+
+    yield read
+    for name in FILES:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("part", ["Model", "filtered"])
+@pytest.mark.parametrize(
+    ("imports", "answer"),
+    [
+        pytest.param("from helpers import guarded", "guarded(x)", id="a function"),
+        pytest.param("import helpers", "helpers.guarded(x)", id="by its module"),
+        pytest.param("", "__import__('helpers') and helpers.guarded(x)", id="imported late"),
+        pytest.param("from helpers import Rounded", "Rounded.apply(x)", id="a class"),
+        pytest.param("from helpers import LEVELS", "x * LEVELS", id="a number"),
+        pytest.param("from helpers import rounded", "[rounded(y) for y in x]", id="within a list"),
+    ],
+)
+def test_code_of_other_files(modules, imports, answer, part):
+    """What code names is followed from file to file, also where no clean answer shows it."""
+
+    def told(**change):
+        held = getattr(modules(imports, answer, **change), part)
+        return digest(held() if part == "Model" else held)
+
+    assert told() == told()
+    assert told(file="deeper", old="4", new="8") != told()
+    assert told(file="apart", old="4", new="8") == told()
+
+
+def test_what_a_class_holds(monkeypatch):
+    """A value of the class, set from outside its file, is part of the model."""
+    before = digest(Scaled())
+    monkeypatch.setattr(Scaled, "levels", 4, raising=False)
+    assert digest(Scaled()) != before
 
 
 def test_cycles_and_shared_parts():

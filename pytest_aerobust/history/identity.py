@@ -2,16 +2,18 @@
 
 No digest can follow everything that code may reach, so a model is known by two things together: a
 digest of all that its modules hold (weights, buffers, attributes, the files of their classes and
-functions), and what it answers to a few samples, with its gradients there. What holds something
-that can't be followed is not known at all.
+functions, and what that code of the user's names in its turn), and what it answers to a few
+samples, with its gradients there. What holds something that can't be followed is not known at all.
 """
 
 import enum
 import functools
 import hashlib
 import inspect
+import sys
+import sysconfig
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,11 @@ _PLAIN = (type(None), bool, int, float, complex, Fraction, str, bytes, enum.Enum
 _OF_TORCH = (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format)
 # What a trained Lightning module keeps of its training: it takes no part in an answer.
 _OF_TRAINING = ("_trainer", "_fabric")
+# What code may name and a digest can hold, beside functions, classes and objects of the user's.
+_VALUES = (*_PLAIN, Tensor, np.ndarray, nn.Module, list, tuple, dict, set, frozenset)
+_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+# Told by its files, wherever it is installed.
+_OWN = "pytest_aerobust"
 # Bit of a class's flags that says that it was made by Python code (CPython's heap types).
 _MADE_BY_PYTHON = 1 << 9
 
@@ -44,17 +51,30 @@ class Identity:
         self._seen: dict[int, int] = {}
         # An id is unique only while its object lives.
         self._alive: list[Any] = []
+        self._named: list[Any] = []
 
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()
 
     def add(self, value: Any) -> None:
-        """Follow one more object.
+        """Follow one more object, and then what the user's code in it names.
 
         Raises:
             NotFollowedError: It holds something that can't be followed.
         """
+        self._add(value)
+        while self._named:
+            named = self._named.pop()
+            try:
+                self._add(named)
+            except NotFollowedError:
+                if isinstance(named, nn.Module):
+                    raise
+                # Code may name what takes no part in an answer; its answers tell the rest.
+                self._tell("not followed", type(named).__qualname__)
+
+    def _add(self, value: Any) -> None:
         if isinstance(value, _PLAIN):
             self._tell(type(value).__qualname__, repr(value))
         elif isinstance(value, _OF_TORCH):
@@ -89,7 +109,7 @@ class Identity:
     def _array(self, value: np.ndarray | np.generic) -> None:
         content = np.asarray(value)
         if content.dtype.hasobject:
-            self.add(content.tolist())
+            self._add(content.tolist())
             return
         self._tell(str(content.dtype), str(content.shape))
         self._hash.update(np.ascontiguousarray(content).tobytes())
@@ -97,7 +117,7 @@ class Identity:
     def _sequence(self, value: list[Any] | tuple[Any, ...]) -> None:
         self._tell(str(len(value)))
         for entry in value:
-            self.add(entry)
+            self._add(entry)
 
     def _set(self, value: set[Any] | frozenset[Any]) -> None:
         self._sequence(sorted(value, key=repr))
@@ -105,19 +125,16 @@ class Identity:
     def _mapping(self, value: Mapping[Any, Any]) -> None:
         self._tell(str(len(value)))
         for key, entry in value.items():
-            self.add(key)
-            self.add(entry)
+            self._add(key)
+            self._add(entry)
 
     def _function(self, value: types.FunctionType) -> None:
         self._source(value)
         self._tell(value.__qualname__)
         self._code(value.__code__)
-        self.add([cell.cell_contents for cell in value.__closure__ or ()])
-        self.add([value.__defaults__, value.__kwdefaults__])
-        told = {name: value.__globals__.get(name) for name in value.__code__.co_names}
-        # Other functions and modules are told by their files, and by what the model answers.
-        followed = (*_PLAIN, Tensor, np.ndarray, nn.Module)
-        self.add({name: each for name, each in told.items() if isinstance(each, followed)})
+        self._add([cell.cell_contents for cell in value.__closure__ or ()])
+        self._add([value.__defaults__, value.__kwdefaults__])
+        self._names(value)
 
     def _code(self, value: types.CodeType) -> None:
         """Two functions of one line differ in nothing else."""
@@ -126,17 +143,36 @@ class Identity:
         for constant in value.co_consts:
             if isinstance(constant, types.CodeType):
                 self._code(constant)
+            elif isinstance(constant, frozenset):
+                self._set(constant)
             else:
                 self._tell(repr(constant))
 
+    def _names(self, function: types.FunctionType) -> None:
+        """What a function of the user's reaches by name waits for its turn."""
+        if not _of_library(function.__module__):
+            names = tuple(dict.fromkeys(_names_in(function.__code__)))
+            for held in _reached(names, {**sys.modules, **function.__globals__}):
+                self._await(held)
+
+    def _await(self, held: Any) -> None:
+        held = inspect.unwrap(held) if callable(held) else held
+        if isinstance(held, types.FunctionType | type):
+            if _of_library(held.__module__):
+                self._by_name(held)
+            else:
+                self._named.append(held)
+        elif isinstance(held, _VALUES) or not _of_library(type(held).__module__):
+            self._named.append(held)
+
     def _method(self, value: types.MethodType) -> None:
-        self.add(value.__func__)
-        self.add(value.__self__)
+        self._add(value.__func__)
+        self._add(value.__self__)
 
     def _partial(self, value: functools.partial[Any]) -> None:
-        self.add([value.func, value.args, value.keywords])
+        self._add([value.func, value.args, value.keywords])
 
-    def _named(self, value: Any) -> None:
+    def _by_name(self, value: Any) -> None:
         self._tell(str(getattr(value, "__module__", "")), value.__name__)
 
     def _class(self, value: type) -> None:
@@ -144,6 +180,18 @@ class Identity:
             self._tell(base.__module__, base.__qualname__)
             if base.__flags__ & _MADE_BY_PYTHON:
                 self._source(base)
+            if not _of_library(base.__module__):
+                self._body(base)
+
+    def _body(self, value: type) -> None:
+        """What the methods of a class of the user's name, and its own values."""
+        for name, held in vars(value).items():
+            inner = getattr(held, "__func__", getattr(held, "fget", held))
+            inner = inspect.unwrap(inner) if callable(inner) else inner
+            if isinstance(inner, types.FunctionType):
+                self._names(inner)
+            elif not name.startswith("__") and isinstance(inner, _VALUES):
+                self._named.append(inner)
 
     def _source(self, value: Any) -> None:
         """The whole file in which a class or function stands."""
@@ -161,7 +209,7 @@ class Identity:
         slotted = [base for base in cls.__mro__[:-1] if vars(base).get("__slots__")]
         if hidden or slotted or not hasattr(value, "__dict__"):
             raise NotFollowedError(f"a {cls.__module__}.{cls.__qualname__}")
-        self.add(cls)
+        self._add(cls)
         self._mapping(
             {name: held for name, held in vars(value).items() if name not in _OF_TRAINING}
         )
@@ -176,9 +224,38 @@ _FOLLOWED: Mapping[Any, Callable[[Identity, Any], None]] = {
     types.FunctionType: Identity._function,
     types.MethodType: Identity._method,
     functools.partial: Identity._partial,
-    (types.BuiltinFunctionType, types.ModuleType): Identity._named,
+    (types.BuiltinFunctionType, types.ModuleType): Identity._by_name,
     type: Identity._class,
 }
+
+
+def _names_in(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names_in(constant)
+
+
+def _reached(names: tuple[str, ...], scope: Mapping[str, Any]) -> Iterator[Any]:
+    """What names stand for; those of a user's module are looked up in it, too."""
+    waiting, seen = [scope], set()
+    while waiting:
+        scope = waiting.pop()
+        for name in names:
+            held = scope.get(name)
+            if not isinstance(held, types.ModuleType):
+                yield held
+            elif held.__name__ not in seen and not _of_library(held.__name__):
+                seen.add(held.__name__)
+                waiting.append(vars(held))
+
+
+def _of_library(module: str | None) -> bool:
+    """Whether a module is none of the user's own: another version of it is another package."""
+    if module is None or module.partition(".")[0] == _OWN:
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is None or any(file.startswith(folder) for folder in _LIBRARIES)
 
 
 def file_digest(path: Path) -> str:

@@ -57,6 +57,8 @@ class Shelves:
 
     def __init__(self, cache: Cache, subject: Subject, data: DataPrint, device: str | None) -> None:
         self._cache, self._data, self._ids = cache, data, subject.samples.ids
+        # First, as an answer may import what the model's identity then follows.
+        self._answers = _answers(subject, data, device)
         identity = Identity()
         identity.add(
             [
@@ -67,7 +69,6 @@ class Shelves:
             ]
         )
         self._subject = identity.digest
-        self._answers = _answers(subject, self._data, device)
 
     @property
     def notes(self) -> tuple[str, ...]:
