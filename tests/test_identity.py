@@ -136,6 +136,11 @@ FILES = {
         def rounded(x):
             return (x * LEVELS).round() / LEVELS
     """,
+    "spaced/inner": """
+        from deeper import rounded
+        def guarded(x):
+            return rounded(x)
+    """,
     "apart": "UNUSED = 4",
 }
 
@@ -146,13 +151,19 @@ def modules(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
+    def forget():
+        for name in (*FILES, "spaced"):
+            sys.modules.pop(name.replace("/", "."), None)
+
     def read(imports, answer, file="deeper", old="", new=""):
         for name, text in FILES.items():
             if name == "modelled":
                 text = text.format(imports=imports, answer=answer)
             told = text.replace(old, new) if name == file else text
-            (tmp_path / f"{name}.py").write_text(textwrap.dedent(told))
-            monkeypatch.delitem(sys.modules, name, raising=False)
+            path = tmp_path / f"{name}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(textwrap.dedent(told))
+        forget()
         importlib.invalidate_caches()
         importlib.import_module("apart")
         read = importlib.import_module("modelled")
@@ -160,8 +171,7 @@ def modules(tmp_path, monkeypatch):
         return read
 
     yield read
-    for name in FILES:
-        sys.modules.pop(name, None)
+    forget()
 
 
 @pytest.mark.parametrize("part", ["Model", "filtered"])
@@ -173,6 +183,8 @@ def modules(tmp_path, monkeypatch):
         pytest.param("", "__import__('helpers') and helpers.guarded(x)", id="imported late"),
         pytest.param("from helpers import Rounded", "Rounded.apply(x)", id="a class"),
         pytest.param("from helpers import LEVELS", "x * LEVELS", id="a number"),
+        pytest.param("import spaced.inner", "spaced.inner.guarded(x)", id="no __init__"),
+        pytest.param("from spaced import inner as i", "i.guarded(x)", id="by another name"),
         pytest.param("from helpers import rounded", "[rounded(y) for y in x]", id="within a list"),
     ],
 )

@@ -156,7 +156,7 @@ class Identity:
                 self._await(held)
 
     def _await(self, held: Any) -> None:
-        held = inspect.unwrap(held) if callable(held) else held
+        held = _unwrapped(held)
         if isinstance(held, types.FunctionType | type):
             if _of_library(held.__module__):
                 self._by_name(held)
@@ -187,7 +187,7 @@ class Identity:
         """What the methods of a class of the user's name, and its own values."""
         for name, held in vars(value).items():
             inner = getattr(held, "__func__", getattr(held, "fget", held))
-            inner = inspect.unwrap(inner) if callable(inner) else inner
+            inner = _unwrapped(inner)
             if isinstance(inner, types.FunctionType):
                 self._names(inner)
             elif not name.startswith("__") and isinstance(inner, _VALUES):
@@ -229,6 +229,14 @@ _FOLLOWED: Mapping[Any, Callable[[Identity, Any], None]] = {
 }
 
 
+def _unwrapped(held: Any) -> Any:
+    """What a decorator keeps of the function that it was given, where it does."""
+    try:
+        return inspect.unwrap(held) if callable(held) else held
+    except ValueError:  # it wraps itself, as some mocks do
+        return held
+
+
 def _names_in(code: types.CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
@@ -254,8 +262,10 @@ def _of_library(module: str | None) -> bool:
     """Whether a module is none of the user's own: another version of it is another package."""
     if module is None or module.partition(".")[0] == _OWN:
         return True
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return file is None or any(file.startswith(folder) for folder in _LIBRARIES)
+    told = sys.modules.get(module)
+    # A package without __init__.py has a folder alone.
+    place = getattr(told, "__file__", None) or next(iter(getattr(told, "__path__", ())), None)
+    return place is None or place.startswith(_LIBRARIES)
 
 
 def file_digest(path: Path) -> str:
