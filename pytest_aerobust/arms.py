@@ -9,13 +9,21 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.attacks.balls import aligned
+from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.attacks.search import Problem
-from pytest_aerobust.evidence.sanity import check_classes, clean_evidence, target_evidence
+from pytest_aerobust.evidence.rounding import Answers, least_lead, usual_size
+from pytest_aerobust.evidence.sanity import (
+    check_classes,
+    clean_evidence,
+    target_evidence,
+    undecided_notes,
+)
 from pytest_aerobust.evidence.tallies import (
     CandidateTally,
     DrawTally,
     GradientTally,
     MarginTally,
+    TieTally,
 )
 from pytest_aerobust.evidence.verification import Ball, Found, correct, verify
 from pytest_aerobust.ledger import Ledger
@@ -25,8 +33,10 @@ from pytest_aerobust.results import (
     EXEMPT,
     FELL,
     HUNTED,
+    NEAR_TARGET,
     PENDING,
     SURVIVED,
+    UNDECIDED,
     WRONG,
     Arm,
     Confusion,
@@ -45,6 +55,8 @@ _HALVINGS = 10
 _SEEN = 16
 # Examples of earlier runs that are verified at a time.
 _TRIED = 256
+# How much farther from its original a candidate is tried that a tie or rounding decides.
+_FARTHER = 1e-3
 
 
 class OnExamples(Protocol):
@@ -139,11 +151,10 @@ class RunningArm:
         logits = drawn.mean(dim=0)
         check_classes(logits, samples, side.name)
         self._right = correct(logits, samples.labels)
-        self._logits = logits
+        self._logits, self._usual = logits, usual_size(logits)
         self._margins = MarginTally(logits, samples.labels)
         self._draws.saw_clean(drawn, samples.labels)
-        # A tie counts as right, whatever argmax takes.
-        self._clean_answers = torch.where(self._right, samples.labels, logits.argmax(dim=1))
+        self._clean_answers = logits.argmax(dim=1)
         self._answers = self._clean_answers.clone()
         self._outcomes = torch.where(self._right, ord(PENDING), ord(WRONG))
         self._asked = torch.zeros_like(samples.labels)
@@ -151,6 +162,26 @@ class RunningArm:
         self._fallen = torch.zeros_like(self._right)
         self._withstood_before = self._beaten_before = 0
         self._remembered = torch.zeros_like(self._right)
+        self._near, self._near_target = (torch.zeros_like(self._right) for _ in range(2))
+        self._unsure = self._look_at_ties()
+        self._unsure_places = tuple(self._unsure.nonzero().flatten().tolist())
+
+    def _look_at_ties(self) -> Tensor:
+        """Of whom rounding decides whether they are right before any attack, a mask ``(N,)``.
+
+        An attacker may send a sample as it is, so who is right by a tie is undecided, too.
+        """
+        inputs = self.samples.inputs
+
+        def aside(rows: Tensor) -> Tensor:
+            return self.ball.aside(inputs[rows], inputs[rows])
+
+        answers = Answers(self.side.judged, inputs, self._logits, aside, self._usual)
+        miss = answers.miss(self.samples.labels)
+        self._ties = TieTally(miss.tied | miss.open)
+        self._near_at_start = miss.open & self._right
+        self._near = self._near_at_start.clone()
+        return miss.open & ~miss.tied
 
     @property
     def classes(self) -> int:
@@ -175,13 +206,16 @@ class RunningArm:
         Args:
             anew: Of whom only searches at this very budget count, a mask ``(N,)``.
         """
+        start = self._near_at_start.nonzero().flatten().cpu()
+        self._ledger.saw_undecided(start, torch.zeros(len(start), dtype=torch.float64))
         known = self._ledger.outcomes(self.ball.eps).to(self._outcomes)
         attacked = self._right & (self._outcomes != ord(EXEMPT)) & (self._outcomes != ord(FELL))
         own = self._ledger.faced(self.ball.eps).to(attacked.device)
         attacked &= own | ~anew
         news = attacked & (known != self._outcomes)
         survived = news & (known == ord(SURVIVED))
-        beaten = news & ~survived & (known != ord(PENDING))
+        undecided = news & (known == ord(UNDECIDED))
+        beaten = news & ~survived & ~undecided & (known != ord(PENDING))
         self._withstood_before += int((survived & ~own).sum())
         self._beaten_before += int((beaten & ~own).sum())
         self._outcomes = torch.where(news, known, self._outcomes)
@@ -199,9 +233,12 @@ class RunningArm:
         with torch.no_grad():
             logits = torch.cat([self.side.judged(inputs) for inputs in samples.chunks()])
         self._margins = MarginTally(logits, samples.labels)
+        self._near_at_start = torch.zeros_like(self._right)
+        self._near = self._near_at_start.clone()
         everyone = torch.arange(len(samples), device=samples.labels.device)
         exempt = self._outcomes == ord(EXEMPT)
-        rows = everyone[(self.open(everyone) | exempt) & ~correct(logits, samples.labels)]
+        doubtful = self._doubtful(logits, samples.labels)
+        rows = everyone[(self.open(everyone) | exempt) & doubtful]
         for part in torch.split(rows, len(samples.chunks()[0])):
             self._fallen[part] = self._counted(part, samples.inputs[part])
         self._outcomes[exempt & self._fallen] = ord(FELL)
@@ -235,8 +272,8 @@ class RunningArm:
 
     def attacked(self) -> Tensor:
         """The samples whose attack is over; who fell to a disturbance had none."""
-        over = (self._outcomes == ord(SURVIVED)) | (self._outcomes == ord(BEATEN))
-        over |= self._outcomes == ord(AT_TARGET)
+        ends = [ord(letter) for letter in (SURVIVED, BEATEN, AT_TARGET, UNDECIDED, NEAR_TARGET)]
+        over = torch.isin(self._outcomes, self._outcomes.new_tensor(ends))
         return (over & ~self._fallen & ~self._remembered).nonzero().flatten()
 
     def problem(
@@ -264,13 +301,13 @@ class RunningArm:
         Args:
             rows: Samples, none of them beaten, unless its target is still open.
             candidates: One for each row.
-            logits: What the side said to them in another batch: only those it errs on are
-                worth a forward pass of their own. None verifies all.
+            logits: What the side said to them in another batch: only those it errs on, or
+                nearly, are worth a forward pass of their own. None verifies all.
         """
         accepted = torch.zeros_like(rows, dtype=torch.bool)
         claims = torch.ones_like(accepted)
         if logits is not None:
-            claims = ~correct(logits, self.samples.labels[rows])
+            claims = self._doubtful(logits, self.samples.labels[rows])
             self._margins.add(rows, logits)
         if claims.any():
             self._candidates.add(candidates[claims])
@@ -285,7 +322,8 @@ class RunningArm:
             examples: One for each row.
         """
         outcomes = self._outcomes[rows]
-        survived = outcomes == ord(SURVIVED)  # where another measurement has attacked them
+        # Where another measurement has attacked them.
+        survived = (outcomes == ord(SURVIVED)) | (outcomes == ord(UNDECIDED))
         wanted = survived | self.open(rows)
         rows, examples = rows[wanted], examples[wanted].to(self.samples.inputs)
         for start in range(0, len(rows), _TRIED):
@@ -295,25 +333,59 @@ class RunningArm:
         places = self.samples.ids[self._remembered.cpu()].tolist()
         return Memory(len(rows), tuple(sorted(places)), attacked=bool(survived[wanted].all()))
 
+    def _doubtful(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Whom the side errs on by its logits, or might on another machine, as a mask."""
+        lead = margin(logits, labels)
+        return ~correct(logits, labels) | (lead >= -least_lead(logits, self._usual))
+
     def found(self, rows: Tensor, candidates: Tensor) -> Found:
         """What verification says of candidates for `rows`, without counting them."""
         originals, labels = self.samples.inputs[rows], self.samples.labels[rows]
         targets = None if self.targets is None else self.targets[rows]
-        return verify(self.side.judged, originals, candidates, labels, targets, self.ball)
+        return verify(
+            self.side.judged, originals, candidates, labels, targets, self.ball, self._usual
+        )
 
     def _counted(self, rows: Tensor, candidates: Tensor) -> Tensor:
         found = self.found(rows, candidates)
-        if found.adversarial.any():
-            beaten, answers = rows[found.adversarial], found.answers[found.adversarial]
-            self._outcomes[beaten] = ord(BEATEN if self.targets is None else HUNTED)
-            self._outcomes[rows[found.at_target]] = ord(AT_TARGET)
-            self._answers[beaten] = answers
-            numbers = self.samples.ids[beaten.cpu()].numpy()
-            examples = candidates[found.adversarial]
-            self._enter(beaten, examples, answers, found.at_target[found.adversarial])
-            self._look_at_draws(examples, self.samples.labels[beaten])
-            self._on_examples(self.name, numbers, examples, answers.cpu().numpy())
-        return found.adversarial
+        self._count(rows, candidates, found)
+        accepted = found.adversarial.clone()
+        near = (found.undecided | found.near_target).nonzero().flatten()
+        if len(near):
+            # An attack that stops on the border could as well have gone a thousandth farther.
+            originals = self.samples.inputs[rows[near]]
+            farther = originals + (1 + _FARTHER) * (candidates[near] - originals)
+            farther = farther.clamp(*self.ball.bounds.around(originals))
+            again = self.found(rows[near], farther)
+            self._count(rows[near], farther, again)
+            accepted[near] |= again.adversarial
+        return accepted
+
+    def _count(self, rows: Tensor, candidates: Tensor, found: Found) -> None:
+        """Enter what verification says of candidates for `rows`."""
+        self._enter_undecided(rows[found.undecided], candidates[found.undecided])
+        near = found.near_target
+        self._enter_undecided(rows[near], candidates[near], at_target=True)
+        if not found.adversarial.any():
+            return
+        beaten, answers = rows[found.adversarial], found.answers[found.adversarial]
+        self._outcomes[beaten] = ord(BEATEN if self.targets is None else HUNTED)
+        self._outcomes[rows[found.at_target]] = ord(AT_TARGET)
+        self._answers[beaten] = answers
+        self._ties.add(rows[found.tied])
+        numbers = self.samples.ids[beaten.cpu()].numpy()
+        examples = candidates[found.adversarial]
+        self._enter(beaten, examples, answers, found.at_target[found.adversarial])
+        self._look_at_draws(examples, self.samples.labels[beaten])
+        self._on_examples(self.name, numbers, examples, answers.cpu().numpy())
+
+    def _enter_undecided(self, rows: Tensor, candidates: Tensor, at_target: bool = False) -> None:
+        """Remember candidates of which a tie or rounding decides what they are."""
+        near = self._near_target if at_target else self._near
+        near[rows] = True
+        distances = self.ball.distances(self.samples.inputs[rows], candidates)
+        distances = distances.clamp_max(self.ball.eps).cpu()
+        self._ledger.saw_undecided(rows.cpu(), distances, at_target)
 
     def _enter(self, rows: Tensor, examples: Tensor, answers: Tensor, at_target: Tensor) -> None:
         """Hand verified examples on to other budgets; what rounding adds to eps is no distance."""
@@ -365,11 +437,17 @@ class RunningArm:
                 self._draws.saw_examples(self.side.singles(examples), labels)
 
     def close(self, rows: Tensor) -> None:
-        """The attack on `rows` is over: who is pending has survived it, who is hunted got away."""
+        """The attack on `rows` is over: who is pending has survived it, who is hunted got away.
+
+        Unless a tie or rounding decides that.
+        """
         outcomes = self._outcomes[rows]
         away = rows[outcomes == ord(PENDING)]
         got = rows[outcomes == ord(HUNTED)]
         self._outcomes[away], self._outcomes[got] = ord(SURVIVED), ord(BEATEN)
+        self._outcomes[got[self._near_target[got]]] = ord(NEAR_TARGET)
+        standing = rows[self._outcomes[rows] == ord(SURVIVED)]
+        self._outcomes[standing[self._near[standing]]] = ord(UNDECIDED)
         over = torch.cat([away, got])
         self.closed[over] = True
         self._ledger.saw_search(over.cpu(), self.ball.eps)
@@ -377,7 +455,8 @@ class RunningArm:
 
     def outcome(self) -> Arm:
         """What is known of every sample now, as cheaply as a verdict needs it."""
-        return Arm(self._outcomes.to("cpu", torch.uint8).numpy().tobytes().decode("ascii"))
+        outcomes = self._outcomes.to("cpu", torch.uint8).numpy().tobytes().decode("ascii")
+        return Arm(outcomes, unsure=self._unsure_places)
 
     def result(self) -> Arm:
         """The same with the confusion matrices."""
@@ -412,8 +491,20 @@ class RunningArm:
             *target_evidence(self._right, self.samples.labels, self.targets, self.name),
             *self.tally.evidence(attack, self.name),
             *self._candidates.evidence(attack, self.name),
+            *self._ties.evidence(self._undecided, self.name),
             *self._stuck(attack),
         ]
+
+    @property
+    def _undecided(self) -> Tensor:
+        """Of whom a tie or rounding decides what the attack makes of them, a mask ``(N,)``."""
+        undecided = (self._outcomes == ord(UNDECIDED)) | (self._outcomes == ord(NEAR_TARGET))
+        return undecided | self._unsure
+
+    def undecided_notes(self) -> tuple[str, ...]:
+        """Which samples widen the intervals, because a tie or rounding decides them."""
+        places = self.samples.ids[self._undecided.cpu()].tolist()
+        return undecided_notes(self.name, sorted(places), len(self.samples))
 
     def _stuck(self, attack: str) -> list[Evidence]:
         """Of an attacker with targets the margin of the label says little."""

@@ -14,7 +14,7 @@ Waivers = tuple[tuple[str, str], ...]
 # What the answers themselves must be. Where one of these is void no witness counts either.
 OF_ANSWERS = ("determinism", "batch independence", "state")
 # By-products of the run, and of its clean pass.
-OF_RUN = ("clean accuracy", "targets", "gradients", "candidates", "loss")
+OF_RUN = ("clean accuracy", "targets", "ties", "gradients", "candidates", "loss")
 # Searches of their own on some of the samples, from cheap to dear.
 OF_SEARCH = ("noise", "one step", "unbounded", "nesting", "transfer")
 # Those that cost more than a fifth of the contract, and so are asked for by name.

@@ -602,6 +602,7 @@ class _Run:
             *([_UNREACHABLE] if self._behind else []),
             *pipeline.target_notes(),
             *pipeline.carried_notes(),
+            *(note for arm in self._arms for note in arm.undecided_notes()),
             *(note for arm in self._arms for note in arm.draw_notes()),
             *self._carried.doubts,
             *count_note(len(samples)),

@@ -8,7 +8,15 @@ accuracy never rises with the budget.
 import torch
 from torch import Tensor
 
-from pytest_aerobust.results import AT_TARGET, BEATEN, HUNTED, PENDING, SURVIVED
+from pytest_aerobust.results import (
+    AT_TARGET,
+    BEATEN,
+    HUNTED,
+    NEAR_TARGET,
+    PENDING,
+    SURVIVED,
+    UNDECIDED,
+)
 
 
 class Ledger:
@@ -22,6 +30,9 @@ class Ledger:
         beaten_from: Smallest budget whose ball holds a verified example, float64 ``(N,)``;
             infinite where none is known.
         won_from: The same for an example at its target, where the attacker has one.
+        near_from: Smallest budget whose ball holds a candidate of which a tie or rounding decides
+            whether it is an example, likewise.
+        near_target_from: The same of whether an example is at its target.
         searched_to: Largest budget of which the whole search did not win; below 0 where none
             has ended.
         stood_to: Largest budget of which the whole search found nothing at all, likewise. Who
@@ -34,6 +45,7 @@ class Ledger:
         self._targeted = targeted
         self.beaten_from = torch.full((samples,), torch.inf, dtype=torch.float64)
         self.won_from = self.beaten_from.clone()
+        self.near_from, self.near_target_from = self.won_from.clone(), self.won_from.clone()
         self.searched_to = torch.full((samples,), -1.0, dtype=torch.float64)
         self.stood_to = self.searched_to.clone()
         self.answers = torch.full((samples,), -1)
@@ -55,6 +67,17 @@ class Ledger:
         self.beaten_from[rows[nearer]] = distances[nearer]
         wins = at_target if self._targeted else torch.ones_like(at_target)
         self.won_from[rows[wins]] = torch.minimum(self.won_from[rows[wins]], distances[wins])
+
+    def saw_undecided(self, rows: Tensor, distances: Tensor, at_target: bool = False) -> None:
+        """Enter candidates that a tie or rounding decides.
+
+        Args:
+            rows: Their samples ``(n,)``.
+            distances: Budget whose ball holds each of them ``(n,)``.
+            at_target: Whether they are examples, and it is their class that is open.
+        """
+        near = self.near_target_from if at_target else self.near_from
+        near[rows] = torch.minimum(near[rows], distances)
 
     @property
     def nearest(self) -> list[float]:
@@ -92,8 +115,11 @@ class Ledger:
         """The letter of :class:`Arm` for each sample that is attacked at a budget ``(N,)``."""
         over, beaten = self.searched_to >= eps, self.beaten_from <= eps
         letters = torch.full_like(self.answers, ord(PENDING))
-        letters[self.stood_to >= eps] = ord(SURVIVED)
+        stood = self.stood_to >= eps
+        letters[stood] = ord(SURVIVED)
+        letters[stood & (self.near_from <= eps)] = ord(UNDECIDED)
         letters[beaten] = ord(HUNTED)
         letters[beaten & over] = ord(BEATEN)
+        letters[beaten & over & (self.near_target_from <= eps)] = ord(NEAR_TARGET)
         letters[self.won_from <= eps] = ord(AT_TARGET if self._targeted else BEATEN)
         return letters

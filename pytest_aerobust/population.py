@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 from fractions import Fraction
+from itertools import starmap
 
 from pytest_aerobust.results import (
     AT_TARGET,
@@ -10,12 +12,15 @@ from pytest_aerobust.results import (
     EXEMPT,
     FELL,
     HUNTED,
+    NEAR_TARGET,
     PENDING,
     SURVIVED,
+    UNDECIDED,
     WRONG,
     Arm,
     Evaluation,
     Interval,
+    Regression,
 )
 from pytest_aerobust.statistics import (
     anytime_bounds,
@@ -33,15 +38,37 @@ from pytest_aerobust.verdict import (
     holding,
 )
 
-_STANDING, _FALLEN = {SURVIVED, EXEMPT}, {BEATEN, AT_TARGET, HUNTED, FELL}
+_STANDING, _FALLEN = {SURVIVED, EXEMPT}, {BEATEN, AT_TARGET, HUNTED, NEAR_TARGET, FELL}
 
 # Of which samples each floor's quantity is the share: letters that count, letters that do not.
 # Whoever is neither has no part in it; who is pending may still be either.
 _SHARES: dict[str, tuple[set[str], set[str]]] = {
-    "min_clean_acc": ({*_STANDING, *_FALLEN, PENDING}, {WRONG}),
+    "min_clean_acc": ({*_STANDING, *_FALLEN, PENDING, UNDECIDED}, {WRONG}),
     "min_acc": (_STANDING, {*_FALLEN, WRONG}),
     "max_drop": (_FALLEN, {*_STANDING, WRONG}),
     "max_target_hits": ({AT_TARGET}, {SURVIVED, BEATEN}),
+}
+
+
+# Whose outcome rests on the clean answer, where rounding decides that.
+_ON_CLEAN = {"min_acc": {WRONG}, "max_drop": {WRONG, *_FALLEN}}
+
+
+class _State(Enum):
+    """What a sample is in a share."""
+
+    YES = "it counts"
+    NO = "it does not"
+    PENDING = "it is not known yet"
+    UNDECIDED = "a tie or rounding decides"
+    NEITHER = "it has no part in it"
+
+
+_OPEN = {
+    PENDING: _State.PENDING,
+    HUNTED: _State.PENDING,
+    UNDECIDED: _State.UNDECIDED,
+    NEAR_TARGET: _State.UNDECIDED,
 }
 
 
@@ -97,32 +124,43 @@ class _Share:
     """The samples of an arm as yes, no and still open, for the quantity of one floor."""
 
     def __init__(self, name: str, arm: Arm) -> None:
-        self._name, self._outcomes = name, arm.outcomes
-        self._yes, self._no = _SHARES[name]
-        self._open = {PENDING, HUNTED} - self._yes - self._no
+        self._name = name
+        yes, no = _SHARES[name]
+        unsure = set(arm.unsure)
+
+        def state(place: int, letter: str) -> _State:
+            if place in unsure and (name == "min_clean_acc" or letter in _ON_CLEAN.get(name, ())):
+                return _State.UNDECIDED
+            if letter in yes or letter in no:
+                return _State.YES if letter in yes else _State.NO
+            return _OPEN.get(letter, _State.NEITHER)
+
+        self._states = [*starmap(state, enumerate(arm.outcomes))]
 
     @property
     def yes(self) -> int:
-        return self._count(self._yes)
+        return self._states.count(_State.YES)
 
     @property
     def open(self) -> int:
-        return self._count(self._open)
+        return self._states.count(_State.PENDING) + self._states.count(_State.UNDECIDED)
 
     @property
     def trials(self) -> int:
-        return self.yes + self.open + self._count(self._no)
+        return self.yes + self.open + self._states.count(_State.NO)
 
-    def _count(self, letters: set[str]) -> int:
-        return sum(self._outcomes.count(letter) for letter in letters)
+    def known_in_order(self, undecided: bool) -> Iterator[bool]:
+        """One after the other, up to the first that is not known yet.
 
-    def known_in_order(self) -> Iterator[bool]:
-        """One after the other, up to the first that is open."""
-        for letter in self._outcomes:
-            if letter in self._open:
+        Args:
+            undecided: What the undecided are taken for.
+        """
+        told = {_State.YES: True, _State.NO: False, _State.UNDECIDED: undecided}
+        for state in self._states:
+            if state is _State.PENDING:
                 return
-            if letter in self._yes or letter in self._no:
-                yield letter in self._yes
+            if state in told:
+                yield told[state]
 
     def remedy(self, floor: Fraction, law: Callable[[int, int], tuple[float, float]]) -> str:
         """How many samples would decide, were the share of these to be that of all."""
@@ -151,14 +189,19 @@ def _in_all(share: _Share, floor: float, sides: tuple[float, float]) -> Interval
 
 
 def _in_sequence(share: _Share, floor: float, sides: tuple[float, float]) -> Interval:
-    """Anytime-valid bounds when the test ended, else now."""
-    known = [*share.known_in_order()]
+    """Anytime-valid bounds when the test ended, else now; whatever the undecided are."""
+    low, _ = _one_sequence([*share.known_in_order(undecided=False)], floor, sides)
+    _, high = _one_sequence([*share.known_in_order(undecided=True)], floor, sides)
+    return _interval(low, high)
+
+
+def _one_sequence(
+    known: list[bool], floor: float, sides: tuple[float, float]
+) -> tuple[float, float]:
     ended = first_crossing(known, floor, *sides)
     if ended is not None:
-        return _interval(*anytime_bounds(ended.successes, ended.trials, *sides))
-    if not known:
-        return Interval(Fraction(0), Fraction(1))
-    return _interval(*anytime_bounds(sum(known), len(known), *sides))
+        return anytime_bounds(ended.successes, ended.trials, *sides)
+    return anytime_bounds(sum(known), len(known), *sides) if known else (0.0, 1.0)
 
 
 def _paired(check: FloorCheck, evaluation: Evaluation, sides: tuple[float, float]) -> FloorCheck:
@@ -167,28 +210,55 @@ def _paired(check: FloorCheck, evaluation: Evaluation, sides: tuple[float, float
     if not evaluation.complete or (check.name == "max_regression" and past is None):
         return check
     trials = evaluation.pipeline.samples
-    lost, won = _gained(evaluation) if past is None else (len(past.lost), len(past.won))
-    measured = _interval(*difference_bounds(lost, won, trials, *sides))
+    pairs = _gained(evaluation) if past is None else _lost(past)
+
+    def bounds(count: int) -> Interval:
+        shares = [[round(part * count / trials) for part in pair] for pair in pairs]
+        at_least, at_most = (difference_bounds(one, other, count, *sides) for one, other in shares)
+        return _interval(at_least[0], at_most[1])
+
+    measured = bounds(trials)
     holds = holding(check.name, check.floor, measured)
 
     def enough(count: int) -> bool:
-        less, more = round(lost * count / trials), round(won * count / trials)
-        found = _interval(*difference_bounds(less, more, count, *sides))
-        return holding(check.name, check.floor, found) is not None
+        return holding(check.name, check.floor, bounds(count)) is not None
 
     remedy = _advice(samples_to_decide(enough)) if holds is None else ""
     return replace(check, measured=measured, holds=holds, remedy=remedy)
 
 
-def _gained(evaluation: Evaluation) -> tuple[int, int]:
-    """Who stands with the filter alone, and who without it alone."""
+_Pair = tuple[int, int]
+
+
+def _gained(evaluation: Evaluation) -> tuple[_Pair, _Pair]:
+    """Who stands with the filter alone, and who without it alone: at least, and at most."""
+    filtered, bare = (_standings(arm) for arm in (evaluation.pipeline, evaluation.unfiltered))
+    return _apart(filtered[0], bare[1]), _apart(filtered[1], bare[0])
+
+
+def _standings(arm: Arm) -> tuple[list[bool], list[bool]]:
+    """Who stands, where the undecided do not, and where they do."""
+    unsure = set(arm.unsure)
     pairs = [
-        (one in _STANDING, other in _STANDING)
-        for one, other in zip(
-            evaluation.pipeline.outcomes, evaluation.unfiltered.outcomes, strict=True
+        (
+            letter in _STANDING,
+            letter in {*_STANDING, UNDECIDED} or (letter == WRONG and place in unsure),
         )
+        for place, letter in enumerate(arm.outcomes)
     ]
+    return [least for least, _ in pairs], [most for _, most in pairs]
+
+
+def _apart(ones: list[bool], others: list[bool]) -> _Pair:
+    pairs = [*zip(ones, others, strict=True)]
     return pairs.count((True, False)), pairs.count((False, True))
+
+
+def _lost(past: Regression) -> tuple[_Pair, _Pair]:
+    """Who was lost and who was won: at least lost, and at most."""
+    lost, won = len(past.lost), len(past.won)
+    stood, fell = past.undecided
+    return (lost, won + fell), (lost + stood, won)
 
 
 def _interval(low: float, high: float) -> Interval:

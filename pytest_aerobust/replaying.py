@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pytest_aerobust.arguments import checked_statistics
 from pytest_aerobust.errors import ContractError, ModelError
-from pytest_aerobust.evidence.verification import Ball, correct, verify
+from pytest_aerobust.evidence.rounding import usual_size
+from pytest_aerobust.evidence.verification import Ball, verify
 from pytest_aerobust.saved import Example, Note, Saved, files_in, load
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.subject import Subject, build_subject, judged_side
@@ -207,10 +208,10 @@ def judge_again(subject: Subject, saved: Saved, device: str | None) -> ReplayedC
         clean = side.judged(originals)
         _check_classes(clean, note)
         ball = Ball(note.norm, note.eps, subject.bounds)
-        found = verify(side.judged, originals, adversarial, labels, None, ball)
+        usual = usual_size(clean)
+        found = verify(side.judged, originals, adversarial, labels, None, ball, usual)
         columns = (
-            # A tie counts as right, whatever argmax takes.
-            torch.where(correct(clean, labels), labels, clean.argmax(dim=1)),
+            clean.argmax(dim=1),
             torch.where(found.adversarial, found.answers, labels),
             ball.distances(originals, adversarial),
             ball.holds(originals, adversarial),

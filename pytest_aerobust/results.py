@@ -18,7 +18,11 @@ HUNTED = "h"  # beaten, and its target is still searched for
 AT_TARGET = "t"  # beaten, and seen as the target
 EXEMPT = "e"  # right, and its label is the target or has none: nothing to attack
 FELL = "f"  # the same, and wrong once it is disturbed
+UNDECIDED = "u"  # right before any attack; a tie or rounding decides whether it is beaten
+NEAR_TARGET = "n"  # beaten; a tie or rounding decides whether it is seen as the target
 
+
+_BEATEN = (BEATEN, HUNTED, AT_TARGET, FELL, NEAR_TARGET)
 
 Confusion = tuple[tuple[int, int, int], ...]
 """The cells above 0 of a confusion matrix: actual class, answered class, count; sorted."""
@@ -47,15 +51,20 @@ class Arm:
             ``s`` survived, ``b`` beaten, ``t`` beaten and seen as the target, ``e`` right and with
             no class to be sent to (nothing to attack), ``f`` the same but wrong once it is
             disturbed, ``?`` not attacked yet; ``h`` beaten in a search that stopped before it was
-            known whether the target is reached.
+            known whether the target is reached; ``u`` undecided, since a tie or rounding decides
+            whether its answer is right or its example one; ``n`` beaten, while these decide
+            whether it is at the target.
         clean_confusion: Actual against answered classes before any attack.
         confusion: The same where each beaten sample is answered as its adversarial example is,
             the one at the target where there is one; every other sample as before the attack.
+        unsure: Places of the samples of which rounding decides whether they are right before any
+            attack.
     """
 
     outcomes: str
     clean_confusion: Confusion = ()
     confusion: Confusion = ()
+    unsure: tuple[int, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -69,7 +78,7 @@ class Arm:
     @property
     def beaten(self) -> int:
         """Samples for which an adversarial example is known."""
-        return sum(self.outcomes.count(letter) for letter in (BEATEN, HUNTED, AT_TARGET, FELL))
+        return sum(self.outcomes.count(letter) for letter in _BEATEN)
 
     @property
     def survivors(self) -> int:
@@ -80,6 +89,11 @@ class Arm:
     def pending(self) -> int:
         """Samples that nothing is known of yet."""
         return self.outcomes.count(PENDING)
+
+    @property
+    def undecided(self) -> int:
+        """Samples of which a tie or rounding decides whether they withstand the attack."""
+        return self.outcomes.count(UNDECIDED) + self._unsure_among(WRONG)
 
     @property
     def exempt(self) -> int:
@@ -103,40 +117,45 @@ class Arm:
 
     @property
     def clean_interval(self) -> Interval:
-        clean = Fraction(self.correct, self.samples)
-        return Interval(clean, clean)
+        """What the clean accuracy is whatever rounding decides."""
+        wrong = self._unsure_among(WRONG)
+        right = len(self.unsure) - wrong
+        return self._share(self.correct - right, right + wrong, self.samples)
 
     @property
     def accuracy_interval(self) -> Interval:
-        """What the robust accuracy can still be."""
-        return self._share(self.survivors, self.pending, self.samples)
+        """What the robust accuracy can still be; undecided samples count on both sides."""
+        return self._share(self.survivors, self.pending + self.undecided, self.samples)
 
     @property
     def accuracy(self) -> float:
         """Robust accuracy, survivors / samples.
 
         Raises:
-            UndecidedError: The arm stopped early, so it is an interval.
+            UndecidedError: The arm stopped early or samples are undecided: it is an interval.
         """
         return _one_number(self.accuracy_interval, "accuracy")
 
     @property
     def drop_interval(self) -> Interval:
         """What clean minus robust accuracy can still be."""
-        return self._share(self.beaten, self.pending, self.samples)
+        beaten = self._unsure_among(*_BEATEN)
+        possible = self.pending + self.undecided + beaten
+        return self._share(self.beaten - beaten, possible, self.samples)
 
     @property
     def target_hits_interval(self) -> Interval:
         """What the share of the attacked samples that reach the target can still be."""
-        hits, undecided = self.outcomes.count(AT_TARGET), self.outcomes.count(HUNTED)
-        return self._share(hits, self.pending + undecided, self.attackable)
+        open_ = (PENDING, HUNTED, UNDECIDED, NEAR_TARGET)
+        possible = sum(self.outcomes.count(letter) for letter in open_)
+        return self._share(self.outcomes.count(AT_TARGET), possible, self.attackable)
 
     @property
     def target_hits(self) -> float:
         """Share of the attacked samples (right, and sent to another class) at the target.
 
         Raises:
-            UndecidedError: The arm stopped early, so it is an interval.
+            UndecidedError: The arm stopped early or samples are undecided: it is an interval.
         """
         return _one_number(self.target_hits_interval, "target_hits")
 
@@ -146,13 +165,20 @@ class Arm:
             "outcomes": self.outcomes,
             "clean_confusion": [list(cell) for cell in self.clean_confusion],
             "confusion": [list(cell) for cell in self.confusion],
+            "unsure": list(self.unsure),
         }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Arm":
         """The inverse of :meth:`to_dict`."""
-        cells = ("clean_confusion", "confusion")
-        return cls(plain["outcomes"], *(tuple(map(tuple, plain[name])) for name in cells))
+        clean, attacked = (
+            tuple(map(tuple, plain[name])) for name in ("clean_confusion", "confusion")
+        )
+        return cls(plain["outcomes"], clean, attacked, tuple(plain.get("unsure", ())))
+
+    def _unsure_among(self, *letters: str) -> int:
+        """How many of the unsure samples came to one of these outcomes."""
+        return sum(self.outcomes[place] in letters for place in self.unsure)
 
     def _share(self, known: int, possible: int, of: int) -> Interval:
         if not of:
@@ -164,14 +190,15 @@ def _one_number(interval: Interval, name: str) -> float:
     if not interval.decided:
         raise UndecidedError(
             f"{name} lies in [{float(interval.low):.4g}, {float(interval.high):.4g}]: the run "
-            "stopped once the verdict was certain, or because the answers can't be trusted (see "
-            f"the evidence). Ask for {name}_interval, or measure in full with robustness() in the "
+            "stopped once the verdict was certain, or because the answers can't be trusted, or "
+            "ties or rounding decide some of them (see the evidence and the notes). Ask for "
+            f"{name}_interval; a run that stopped is measured in full with robustness() in the "
             "test's body or --aerobust-full"
         )
     return float(interval.low)
 
 
-Weight = Literal["sound", "void", "skipped", "waived"]
+Weight = Literal["sound", "void", "noted", "skipped", "waived"]
 
 
 @dataclass(frozen=True)
@@ -181,8 +208,9 @@ class Evidence:
     Attributes:
         name: What was looked at, such as ``gradients``.
         arm: ``filtered`` or ``unfiltered``.
-        weight: ``sound``; ``void``, a pass may not rest on this arm; ``skipped``, the check says
-            nothing here; ``waived``, the contract turns it off.
+        weight: ``sound``; ``void``, a pass may not rest on this arm; ``noted``, a reader should
+            know, also of a failure, and it voids nothing; ``skipped``, the check says nothing
+            here; ``waived``, the contract turns it off.
         text: The finding in words, with its numbers, or the reason why there is none.
     """
 
@@ -224,6 +252,8 @@ class Regression:
         before: How many of them withstood the attack then.
         lost: Places in the data of those that withstood it then and do not now.
         won: Places of those that withstand it only now.
+        undecided: How many withstood it then, and how many did not, of whom nothing may be
+            claimed now.
         p: McNemar's exact two-sided p: how likely at least so lopsided a change is where losing
             and winning are equally likely.
     """
@@ -235,17 +265,25 @@ class Regression:
     before: int = 0
     lost: tuple[int, ...] = ()
     won: tuple[int, ...] = ()
+    undecided: tuple[int, int] = (0, 0)
     p: float = 1.0
 
     @property
     def drop(self) -> Fraction:
-        """Accuracy lost since, in [-1, 1]."""
+        """Accuracy lost since, in [-1, 1], where the undecided stay what they were."""
         return Fraction(len(self.lost) - len(self.won), self.samples)
+
+    @property
+    def drop_interval(self) -> Interval:
+        """The same, whatever the undecided are."""
+        stood, fell = (Fraction(count, self.samples) for count in self.undecided)
+        return Interval(self.drop - fell, self.drop + stood)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Regression":
         """The inverse of ``dataclasses.asdict``, also after a round trip through JSON."""
-        places = {name: tuple(plain[name]) for name in ("lost", "won")}
+        pairs = {"undecided": (0, 0), **plain}
+        places = {name: tuple(pairs[name]) for name in ("lost", "won", "undecided")}
         return cls(**{**plain, **places})
 
 
@@ -414,7 +452,8 @@ class ArmCurve:
 
     Attributes:
         eps: The budgets, rising.
-        accuracy: Robust accuracy at each; it never rises.
+        accuracy: Robust accuracy at each, where undecided samples count as beaten; it never
+            rises.
         clean_accuracy: The same at budget 0.
         nearest: Of each sample the smallest budget known to beat it: 0 for one that is wrong
             before any attack, infinite for one that withstood them all.

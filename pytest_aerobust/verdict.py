@@ -94,7 +94,7 @@ def _regression(evaluation: Evaluation) -> Interval:
     found = evaluation.regression
     if found is None or found.status != "compared":
         return ANYTHING
-    return Interval(found.drop, found.drop)
+    return found.drop_interval
 
 
 ANYTHING = Interval(Fraction(-1), Fraction(1))
@@ -114,14 +114,19 @@ def about_samples(name: str, floor: Fraction, evaluation: Evaluation) -> FloorCh
     if name == "max_regression" and evaluation.regression is not None:
         return about_baseline(floor, evaluation.regression)
     measured = QUANTITIES[name].measure(evaluation)
-    return FloorCheck(name, floor, measured, holding(name, floor, measured))
+    holds = holding(name, floor, measured)
+    remedy = _UNDECIDED if holds is None and evaluation.complete else ""
+    return FloorCheck(name, floor, measured, holds, remedy=remedy)
+
+
+_UNDECIDED = "a tie of logits or their rounding decides (see the notes)"
 
 
 def about_baseline(floor: Fraction, found: Regression) -> FloorCheck:
     """A floor against the baseline, of which there may be none that fits."""
     name = "max_regression"
     if found.status == "compared":
-        drop = Interval(found.drop, found.drop)
+        drop = found.drop_interval
         return FloorCheck(name, floor, drop, holding(name, floor, drop))
     if found.status == "stored":
         return FloorCheck(name, floor, ANYTHING, True, missing="this run is the new baseline")
@@ -187,17 +192,23 @@ def explain(verdict: Verdict, evaluation: Evaluation) -> str:
 
 
 def _findings(verdict: Verdict, evaluation: Evaluation) -> list[str]:
-    """One line for each piece of evidence, the void ones first; a failure needs none."""
-    if verdict.outcome == "failed":
-        return []
+    """One line for each piece of evidence, the void ones first; a failure needs what is noted."""
     others = [finding for finding in evaluation.evidence if finding not in verdict.void]
+    if verdict.outcome == "failed":
+        others = [finding for finding in others if finding.weight == "noted"]
     return [
         f"{finding.name} ({finding.arm}) {_WEIGHTS[finding.weight]}: {finding.text}"
         for finding in (*verdict.void, *others)
     ]
 
 
-_WEIGHTS = {"sound": "ok", "void": "VOID", "skipped": "skipped", "waived": "waived"}
+_WEIGHTS = {
+    "sound": "ok",
+    "void": "VOID",
+    "noted": "note",
+    "skipped": "skipped",
+    "waived": "waived",
+}
 
 
 def headline(verdict: Verdict, evaluation: Evaluation) -> str:
@@ -350,10 +361,10 @@ def _known(arm: Arm) -> str:
     low, high = arm.accuracy_interval
     if low == high:
         return f"{float(low):.3f}"
-    attacked = arm.samples - arm.pending
-    return (
-        f"{float(low):.3f}..{float(high):.3f} (decided after {attacked} of {arm.samples} samples)"
-    )
+    told = f"decided after {arm.samples - arm.pending} of {arm.samples} samples"
+    if not arm.pending:
+        told = f"{arm.undecided} of {arm.samples} samples undecided"
+    return f"{float(low):.3f}..{float(high):.3f} ({told})"
 
 
 def _beaten(arm: Arm) -> str:

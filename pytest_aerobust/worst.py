@@ -16,7 +16,8 @@ from torch import Tensor
 import pytest_aerobust
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.disturbed import disturbed
-from pytest_aerobust.evidence.verification import Ball, correct, verify
+from pytest_aerobust.evidence.rounding import usual_size
+from pytest_aerobust.evidence.verification import Ball, verify
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.results import WRONG, Evaluation
 from pytest_aerobust.saved import Example, Note, Saved
@@ -40,6 +41,7 @@ class _Judge:
     samples: Samples
     ball: Ball
     targets: Tensor
+    usual: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def worst_cases(
         )
         # What the answers are shows in the clean pass of all samples, here as in the run.
         clean = [judge.side.clean(inputs)[1] for inputs in judge.samples.chunks()]
-        judge.side.settle(torch.cat(clean, dim=1))
+        answers = judge.side.settle(torch.cat(clean, dim=1)).mean(dim=0)
+        judge = replace(judge, usual=usual_size(answers))
         claims = _settled(judge, _most_wrong(judge, _claims(judge, evaluation, kept)))
         if not len(claims):
             return None
@@ -172,10 +175,18 @@ def _ranking(judge: _Judge, claims: _Claims) -> Tensor:
 
 
 def _settled(judge: _Judge, claims: _Claims) -> _Claims:
-    """Those that hold in each other's company: in another batch rounding can tip a logit."""
+    """Those that hold in each other's company."""
     while len(claims):
         originals, labels = judge.samples.inputs[claims.rows], judge.samples.labels[claims.rows]
-        found = verify(judge.side.judged, originals, claims.adversarial, labels, None, judge.ball)
+        found = verify(
+            judge.side.judged,
+            originals,
+            claims.adversarial,
+            labels,
+            None,
+            judge.ball,
+            judge.usual,
+        )
         if found.adversarial.all():
             break
         claims = claims.of(found.adversarial)
@@ -227,8 +238,7 @@ def _rows(
     columns = (
         judge.samples.ids[claims.rows.cpu()],
         labels,
-        # A tie counts as right, whatever argmax takes.
-        torch.where(correct(clean, labels), labels, clean.argmax(dim=1)),
+        clean.argmax(dim=1),
         logits.argmax(dim=1),
         judge.ball.distances(originals, claims.adversarial),
     )

@@ -1,6 +1,6 @@
 """What guards a pass: findings about the run, and notes on settings that prove little."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import torch
@@ -16,6 +16,8 @@ from pytest_aerobust.subjects.data import Samples
 _SHORT_TRAVEL = 1.0
 # A budget below this share of the bounds is probably meant in other units.
 _TINY_BUDGET = 1e-3
+# Undecided samples that a note names before it only counts the rest.
+_NAMED = 10
 
 
 def check_classes(logits: Tensor, samples: Samples, name: str) -> None:
@@ -155,6 +157,25 @@ def baseline_notes(
     return (
         f"max_regression is not checked: {regression.status}, {regression.reason}; store it with "
         "--aerobust-update",
+    )
+
+
+def undecided_notes(arm: str, places: Sequence[int], samples: int) -> tuple[str, ...]:
+    """Which samples count on both sides.
+
+    Args:
+        arm: Whose.
+        places: Their places in the data, sorted.
+        samples: How many samples there are.
+    """
+    if not places:
+        return ()
+    named = ", ".join(map(str, places[:_NAMED]))
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return (
+        f"{arm}: {len(places)} of {samples} samples are undecided, since a tie of logits or their "
+        f"rounding decides whether they are right or beaten: {named}{more}. They count on both "
+        "sides, as what may stand and what may fall on another machine",
     )
 
 

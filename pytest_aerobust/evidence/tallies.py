@@ -119,6 +119,39 @@ class MarginTally:
         return [Evidence("loss", arm, "void", text)]
 
 
+class TieTally:
+    """``ties``: samples whose outcome a tie of logits, or their rounding, decides.
+
+    Noted from three samples on. `argmax` takes the first of equal logits, so that the order of
+    the classes decides: whoever that makes wrong is wrong, whoever it makes right is undecided.
+    Costs a forward pass for each close answer.
+
+    Args:
+        clean: Who is right or wrong before any attack by a tie or by rounding, a mask ``(N,)``.
+    """
+
+    def __init__(self, clean: Tensor) -> None:
+        self._clean, self._beaten = clean, torch.zeros_like(clean)
+
+    def add(self, rows: Tensor) -> None:
+        """Count samples that are beaten by a tie."""
+        self._beaten[rows] = True
+
+    def evidence(self, undecided: Tensor, arm: str) -> list[Evidence]:
+        """What was seen, with those whose end is undecided, a mask ``(N,)``."""
+        under_attack = self._beaten | undecided
+        count, clean = int((self._clean | under_attack).sum()), int(self._clean.sum())
+        if count < FEWEST:
+            return []
+        text = (
+            f"ties of logits, to rounding, decide {count} of {len(undecided)} samples ({clean} of "
+            "them before any attack): the first of equal classes is taken, so their order "
+            "decides. Is there a sigmoid or softmax that saturates, a ReLU, a clamp, a rounding or "
+            "a half precision behind the last layer? Answer with the logits in front of it"
+        )
+        return [Evidence("ties", arm, "noted", text)]
+
+
 class DrawTally:
     """Counts what single draws say, where the mean of several decides."""
 

@@ -1,14 +1,18 @@
 """The independent judge: what counts as an adversarial example, whoever claims it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pytest_aerobust.catalogue import ORDERS, Norm
+from pytest_aerobust.evidence.rounding import Answers
 from pytest_aerobust.subjects.box import Box
+
+# Units in the last place of the largest bound that a coordinate may be off by.
+_UNITS = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Ball:
         for each coordinate: a stricter test rejects genuine examples of small budgets.
         """
         difference = (candidates.double() - originals.double()).flatten(1)
-        slack = (self.eps * 1e-6 + 4 * _spacing(self.bounds)).to(difference.device)
+        slack = (self.eps * 1e-6 + _UNITS * _spacing(self.bounds)).to(difference.device)
         slack = slack.broadcast_to(originals.shape[1:]).flatten()
         if self.norm == "linf":
             return (difference.abs() <= self.eps + slack).all(dim=1)
@@ -49,6 +53,19 @@ class Ball:
         allowed = 0.0 if self.norm == "l0" else torch.linalg.vector_norm(slack, ord=order).item()
         near: Tensor = torch.linalg.vector_norm(difference, ord=order, dim=1) <= self.eps + allowed
         return near
+
+    def aside(self, originals: Tensor, candidates: Tensor) -> Tensor:
+        """Candidates ``(n, ...)`` moved by less than anybody could tell, each in the same way.
+
+        Every coordinate goes up or down by a few units in the last place of its largest bound,
+        but not out of the bounds; one that may not change stays.
+        """
+        low, high = self.bounds.around(originals)
+        largest = torch.maximum(self.bounds.low.abs(), self.bounds.high.abs()).to(candidates)
+        draws = np.random.default_rng(0).integers(0, 2, tuple(candidates.shape[1:]))
+        signs = torch.from_numpy(2.0 * draws - 1).to(candidates)
+        step = _UNITS * torch.finfo(candidates.dtype).eps * largest
+        return (candidates + signs * step).clamp(low, high)
 
     def distances(self, originals: Tensor, candidates: Tensor) -> Tensor:
         """How far each candidate ``(n, ...)`` lies from its original, in float64 ``(n,)``."""
@@ -64,18 +81,8 @@ def _spacing(bounds: Box) -> Tensor:
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Which samples are classified correctly; a tie of logits counts as correct."""
-    return logits.gather(1, labels[:, None]).squeeze(1) >= logits.amax(dim=1)
-
-
-def at_target(logits: Tensor, targets: Tensor) -> Tensor:
-    """Which samples are classified as their targets ``(n,)``, ties excluded.
-
-    A target below 0 is none.
-    """
-    wanted = targets.clamp_min(0)[:, None]
-    others = logits.scatter(1, wanted, -torch.inf)
-    return (targets >= 0) & (logits.gather(1, wanted).squeeze(1) > others.amax(dim=1))
+    """Which samples are classified correctly, as deployment decides: of a tie the first class."""
+    return logits.argmax(dim=1) == labels
 
 
 @dataclass(frozen=True)
@@ -86,11 +93,19 @@ class Found:
         adversarial: Genuine adversarial examples.
         at_target: Those of them that are classified as their target.
         answers: The class that each of them is given; meaningless for other candidates.
+        undecided: Genuine candidates of which a tie or rounding decides whether they are
+            adversarial.
+        near_target: Adversarial examples of which one of these decides whether they are at their
+            target.
+        tied: Adversarial examples that are so by a tie, which `argmax` decides.
     """
 
     adversarial: Tensor
     at_target: Tensor
     answers: Tensor
+    undecided: Tensor
+    near_target: Tensor
+    tied: Tensor
 
 
 def verify(
@@ -100,8 +115,11 @@ def verify(
     labels: Tensor,
     targets: Tensor | None,
     ball: Ball,
+    usual: float = 0.0,
 ) -> Found:
-    """Judge candidates ``(n, ...)`` by a forward pass of their own, without gradients.
+    """Judge candidates ``(n, ...)`` by forward passes of their own, without gradients.
+
+    A close answer counts only where it stands alone and in company by more than rounding.
 
     Args:
         ask: The judged side, from inputs to logits.
@@ -111,15 +129,39 @@ def verify(
         targets: The class that the attacker wants of each ``(n,)``, below 0 for one that is not
             attacked; or None.
         ball: Where the attacker may move.
+        usual: Size of the side's logits, see
+            :func:`~pytest_aerobust.evidence.rounding.usual_size`; 0 takes those at hand.
     """
-    adversarial = ball.holds(originals, candidates)
-    hits, answers = torch.zeros_like(adversarial), labels.clone()
-    rows = adversarial.nonzero().flatten()
-    if len(rows):
-        with torch.no_grad():
-            logits = ask(candidates[rows])
-        adversarial[rows] = ~correct(logits, labels[rows])
-        answers[rows] = logits.argmax(dim=1)
-        if targets is not None:
-            hits[rows] = at_target(logits, targets[rows])
-    return Found(adversarial, hits & adversarial, answers)
+    rows = ball.holds(originals, candidates).nonzero().flatten()
+    nobody = torch.zeros_like(labels, dtype=torch.bool)
+    found = Found(nobody, nobody, labels, nobody, nobody, nobody)
+    if not len(rows):
+        return found
+    with torch.no_grad():
+        logits = ask(candidates[rows])
+
+    def aside(members: Tensor) -> Tensor:
+        return ball.aside(originals[rows[members]], candidates[rows[members]])
+
+    answers = Answers(ask, candidates[rows], logits, aside, usual)
+    miss = answers.miss(labels[rows])
+    found = replace(
+        found,
+        adversarial=nobody.index_put((rows,), miss.holds),
+        answers=labels.index_put((rows,), logits.argmax(dim=1)),
+        undecided=nobody.index_put((rows,), miss.open),
+        tied=nobody.index_put((rows,), miss.holds & miss.tied),
+    )
+    return found if targets is None else _aimed(found, rows, answers, targets[rows])
+
+
+def _aimed(found: Found, rows: Tensor, answers: Answers, targets: Tensor) -> Found:
+    """The same with what is known of the targets; one below 0 is none."""
+    hit = answers.hit(targets.clamp_min(0))
+    at_target, near = torch.zeros_like(found.adversarial), torch.zeros_like(found.adversarial)
+    at_target[rows], near[rows] = hit.holds & (targets >= 0), hit.open & (targets >= 0)
+    return replace(
+        found,
+        at_target=at_target & found.adversarial,
+        near_target=near & found.adversarial,
+    )

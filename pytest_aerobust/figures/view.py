@@ -53,8 +53,14 @@ class View:
         """What was measured, and the number that sums it up."""
         arm, words = self.arm, conditions(self.evaluation, self.name)
         clean = f"before any attack, {self.name}\nclean accuracy {arm.clean_accuracy:.3f}"
-        result = f"{words}\nrobust accuracy {arm.accuracy:.3f}" if self.attacked else clean
+        result = f"{words}\nrobust accuracy {_span(arm)}" if self.attacked else clean
         return f"{result}, {arm.samples} samples"
+
+
+def _span(arm: Arm) -> str:
+    """The robust accuracy, or its bounds where samples are undecided."""
+    low, high = (f"{float(end):.3f}" for end in arm.accuracy_interval)
+    return low if low == high else f"{low} to {high}"
 
 
 def conditions(evaluation: Evaluation, arm: str) -> str:

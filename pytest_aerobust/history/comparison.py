@@ -8,7 +8,14 @@ import numpy as np
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.history.fingerprints import DataPrint, described, in_order
-from pytest_aerobust.results import EXEMPT, SURVIVED, Evaluation, Regression
+from pytest_aerobust.results import (
+    EXEMPT,
+    SURVIVED,
+    UNDECIDED,
+    WRONG,
+    Evaluation,
+    Regression,
+)
 from pytest_aerobust.settings import Update
 from pytest_aerobust.statistics import mcnemar
 from pytest_aerobust.subjects.data import Samples
@@ -48,19 +55,24 @@ class Past:
             return Regression("stale", reason, required=self.strict)
         ids = self.samples.ids.numpy()[list(data.order)]
         before, after = np.array(self.entry.survivors), _standing(evaluation, data)
-        lost, won = ids[before & ~after], ids[after & ~before]
+        open_ = _undecided(evaluation, data)
+        lost, won = ids[before & ~after & ~open_], ids[after & ~before & ~open_]
         return Regression(
             "compared",
             samples=len(ids),
             before=int(before.sum()),
             lost=tuple(sorted(lost.tolist())),
             won=tuple(sorted(won.tolist())),
+            undecided=(int((open_ & before).sum()), int((open_ & ~before).sum())),
             p=mcnemar(len(lost), len(won)),
         )
 
     def measured(self, evaluation: Evaluation) -> Entry:
         """The entry that an evaluation makes; it is complete."""
-        accuracies = {name: round(arm.accuracy, 6) for name, arm in evaluation.arms.items()}
+        accuracies = {
+            name: round(float(arm.accuracy_interval.low), 6)
+            for name, arm in evaluation.arms.items()
+        }
         return Entry(
             contract=described(self.contract, evaluation),
             data=self.data.digest,
@@ -72,6 +84,17 @@ class Past:
 
 def _standing(evaluation: Evaluation, data: DataPrint) -> np.ndarray:
     return np.isin(in_order(evaluation.pipeline.outcomes, data.order), _STANDING)
+
+
+def _undecided(evaluation: Evaluation, data: DataPrint) -> np.ndarray:
+    """Of whom nothing may be claimed, in the order of the baseline."""
+    arm = evaluation.pipeline
+    unsure = np.zeros(arm.samples, dtype=bool)
+    unsure[list(arm.unsure)] = True
+    wrong = in_order(arm.outcomes, data.order) == ord(WRONG)
+    undecided = in_order(arm.outcomes, data.order) == ord(UNDECIDED)
+    open_: np.ndarray = undecided | (wrong & unsure[list(data.order)])
+    return open_
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -14,7 +14,13 @@ from pytest_aerobust.reports.run import HEADINGS, SIGNS, Checked, Run
 
 # Each takes about half a second and 50 kB.
 _MOST_FIGURES = 60
-_WEIGHTS = {"sound": "✓ ok", "void": "✗ VOID", "skipped": "– skipped", "waived": "– waived"}
+_WEIGHTS = {
+    "sound": "✓ ok",
+    "void": "✗ VOID",
+    "noted": "! note",
+    "skipped": "– skipped",
+    "waived": "– waived",
+}
 
 
 @dataclass(frozen=True)

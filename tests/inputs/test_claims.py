@@ -11,7 +11,7 @@ from foolbox.distances import l2, linf
 from torch import nn
 
 from pytest_aerobust import AttackError, evaluate
-from pytest_aerobust.evidence.verification import Ball, at_target, correct, verify
+from pytest_aerobust.evidence.verification import Ball, correct, verify
 from pytest_aerobust.subjects.box import Box
 
 
@@ -91,10 +91,10 @@ def test_a_raw_claim_within_rounding_of_the_sphere_counts():
     outside = torch.nextafter(sphere, torch.tensor(1.0))
 
     class Border(nn.Module):
-        """Class 1 beyond the sphere around 0.5."""
+        """Class 1 beyond the sphere around 0.5, and sure of it."""
 
         def forward(self, inputs):
-            beyond = inputs[:, :1] - sphere
+            beyond = (inputs[:, :1] - sphere).sign()
             return torch.cat([-beyond, beyond], dim=1)
 
     data = torch.tensor([[0.5], [0.9]]).repeat(8, 1), [0, 1] * 8
@@ -161,37 +161,65 @@ def test_claims_that_the_model_gets_right(attacked):
 
 
 @pytest.mark.parametrize(
-    ("logits", "is_correct"),
-    [([1.0, 1.0, 0.0], True), ([1.0, 0.0, 1.0], True), ([0.9, 1.0, 0.0], False), ([0, 0, 0], True)],
+    ("logits", "label", "is_correct"),
+    [
+        ([1.0, 1.0, 0.0], 0, True),
+        ([1.0, 1.0, 0.0], 1, False),
+        ([0.9, 1.0, 0.0], 0, False),
+        ([0.0, 0.0, 0.0], 0, True),
+        ([0.0, 0.0, 0.0], 2, False),
+    ],
 )
-def test_a_tie_is_correct(logits, is_correct):
-    """A tie of logits counts as correct, whichever class is named first."""
-    logits = torch.tensor([logits, logits[::-1]], dtype=torch.float32)
-    assert correct(logits, torch.tensor([0, 2])).tolist() == [is_correct] * 2
+def test_argmax_decides_a_tie(logits, label, is_correct):
+    """The first of equal logits is the answer, as in deployment."""
+    assert correct(torch.tensor([logits]), torch.tensor([label])).tolist() == [is_correct]
 
 
-def test_a_tie_at_the_target_is_no_hit():
-    """A tie with the target is no hit."""
-    logits = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
-    assert at_target(logits, torch.tensor([1, 1])).tolist() == [False, True]
+class Reachable(nn.Module):
+    """Half of the inputs have a rival class whose logit the attack reaches, at best.
+
+    Args:
+        lowest: What the true class' logit is held above; the rival's is 0.
+        last: Whether the true class is the last one.
+    """
+
+    def __init__(self, lowest, last):
+        super().__init__()
+        self.lowest, self.last = lowest, last
+
+    def forward(self, inputs):
+        mine = (inputs[:, :1] - 0.5).clamp_min(self.lowest)
+        attackable = torch.cat([mine, torch.zeros_like(mine)], dim=1)
+        safe = torch.tensor([0.0, 5.0])
+        logits = torch.where(inputs[:, 1:] > 0.5, safe, attackable)
+        return logits.flip(1) if self.last else logits
 
 
-@pytest.mark.parametrize(("lowest", "survivors"), [(0.0, 24), (-1.0, 12)])
-def test_a_tie_under_attack_survives(lowest, survivors):
-    """A sample that the attack can bring only to a tie withstands it."""
-
-    class Clamped(nn.Module):
-        """Half of the inputs have a rival class whose logit can be reached, at best."""
-
-        def forward(self, inputs):
-            mine = (inputs[:, :1] - 0.5).clamp_min(lowest)
-            attackable = torch.cat([mine, torch.zeros_like(mine)], dim=1)
-            safe = torch.tensor([0.0, 5.0])
-            return torch.where(inputs[:, 1:] > 0.5, safe, attackable)
-
+@pytest.mark.parametrize(
+    ("lowest", "last", "bounds"),
+    [(0.0, False, (0.5, 1.0)), (0.0, True, (0.5, 0.5)), (-1.0, False, (0.5, 0.5))],
+)
+def test_a_tie_under_attack_is_what_argmax_makes_of_it(lowest, last, bounds):
+    """Who is wrong by a tie is beaten; who is right by one is undecided, and both are noted."""
     inputs = torch.tensor([[0.6, 0.1]] * 12 + [[0.6, 0.9]] * 12)
-    result = evaluate(Clamped(), (inputs, [0] * 12 + [1] * 12), attack="bim", eps=0.3)
-    assert result.unfiltered.survivors == survivors
+    labels = ([1] * 12 + [0] * 12) if last else ([0] * 12 + [1] * 12)
+    found = evaluate(Reachable(lowest, last), (inputs, labels), attack="bim", eps=0.3)
+    assert tuple(map(float, found.unfiltered.accuracy_interval)) == bounds
+    assert found.unfiltered.undecided == 12 * (lowest == 0 and not last)
+    assert any(each.name == "ties" for each in found.evidence) == (lowest == 0)
+
+
+def test_a_tie_at_the_target_is_what_argmax_makes_of_it():
+    """A target that ties with the label is reached where it is the first class."""
+    inputs = torch.tensor([[0.6, 0.1]] * 12 + [[0.6, 0.9]] * 12)
+    hits = {}
+    for last in (False, True):
+        labels = ([1] * 12 + [0] * 12) if last else ([0] * 12 + [1] * 12)
+        found = evaluate(
+            Reachable(0.0, last), (inputs, labels), attack="bim", eps=0.3, target=int(not last)
+        )
+        hits[last] = tuple(map(float, found.unfiltered.target_hits_interval))
+    assert hits == {False: (0.0, 1.0), True: (1.0, 1.0)}
 
 
 def test_verification_asks_the_judged_side(data, model):
