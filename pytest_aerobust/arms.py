@@ -11,7 +11,7 @@ from torch import Tensor
 from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.attacks.search import Problem
-from pytest_aerobust.evidence.rounding import Answers, least_lead, usual_size
+from pytest_aerobust.evidence.rounding import CloseAnswers, least_lead, usual_size
 from pytest_aerobust.evidence.sanity import (
     check_classes,
     clean_evidence,
@@ -176,7 +176,7 @@ class RunningArm:
         def aside(rows: Tensor) -> Tensor:
             return self.ball.aside(inputs[rows], inputs[rows])
 
-        answers = Answers(self.side.judged, inputs, self._logits, aside, self._usual)
+        answers = CloseAnswers(self.side.judged, inputs, self._logits, aside, self._usual)
         miss = answers.miss(self.samples.labels)
         self._ties = TieTally(miss.tied | miss.open)
         self._near_at_start = miss.open & self._right

@@ -7,6 +7,7 @@ lead exceeds whatever that changes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ _CLOSE = 1e-4
 _UNITS = 4
 # Times the change that was seen: three answers need not show the largest that there is.
 _SEEN = 2
+# Inputs that are asked about together.
+_TOGETHER = 128
 
 
 def usual_size(logits: Tensor) -> float:
@@ -43,6 +46,10 @@ def _size(logits: Tensor, usual: float) -> Tensor:
     return logits.abs().amax(dim=1).double().clamp_min(usual)
 
 
+def _answers(logits: Tensor) -> Tensor:
+    return logits.argmax(dim=1)
+
+
 @dataclass(frozen=True)
 class Standing:
     """What may be said of a claim about each answer, masks ``(n,)``.
@@ -59,7 +66,7 @@ class Standing:
     tied: Tensor
 
 
-class Answers:
+class CloseAnswers:
     """What a model says to some inputs; where that is close, also alone and aside.
 
     Args:
@@ -83,24 +90,20 @@ class Answers:
 
     def miss(self, labels: Tensor) -> Standing:
         """Whether they are other classes than `labels` ``(n,)``."""
-        return self._standing(
-            labels,
-            lambda logits, classes: margin(logits, classes),
-            lambda logits, classes: logits.argmax(dim=1) != classes,
-        )
+        return self._standing(labels, margin, lambda logits, labels: _answers(logits) != labels)
 
     def hit(self, targets: Tensor) -> Standing:
         """Whether they are the classes `targets` ``(n,)``."""
         return self._standing(
             targets,
-            lambda logits, classes: margin(logits, classes, classes),
-            lambda logits, classes: logits.argmax(dim=1) == classes,
+            lambda logits, labels: margin(logits, labels, targets=labels),
+            lambda logits, labels: _answers(logits) == labels,
         )
 
     def _standing(
         self,
         classes: Tensor,
-        lead: Callable[[Tensor, Tensor], Tensor],
+        lead: Callable[..., Tensor],
         decided: Callable[[Tensor, Tensor], Tensor],
     ) -> Standing:
         """A claim by its lead, below 0 where it fails, and by what `argmax` makes of it."""
@@ -109,8 +112,9 @@ class Answers:
         distance = lead(self._logits, classes).abs().double()
         rows = (distance <= _CLOSE * _size(self._logits, self._usual)).nonzero().flatten()
         if len(rows):
-            answers = (self._logits[rows], *self._again(rows))
-            leads = torch.stack([lead(each, classes[rows]) for each in answers]).double()
+            said = partial(lead, labels=classes[rows])
+            answers = self._again(rows, said)
+            leads = torch.stack([said(each) for each in answers]).double()
             votes = torch.stack([decided(each, classes[rows]) for each in answers])
             least = least_lead(self._logits[rows], self._usual)
             least = torch.maximum(least, _SEEN * (leads - leads[0]).abs().amax(dim=0))
@@ -120,8 +124,17 @@ class Answers:
             found.open[rows] = ~found.holds[rows] & (votes.any(dim=0) | (leads[0] >= -least))
         return found
 
-    def _again(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """What is said to each of some inputs alone, and to all of them aside."""
+    def _again(self, rows: Tensor, lead: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        """What is said to some inputs in company, aside, and to each of them alone.
+
+        What ties both in company and aside is saturated, and is not asked for one by one.
+        """
         with torch.no_grad():
-            alone = torch.cat([self._ask(one[None]) for one in self._inputs[rows]])
-            return alone, self._ask(self._aside(rows))
+            company = self._logits[rows]
+            aside = torch.cat(
+                [self._ask(self._aside(part)) for part in torch.split(rows, _TOGETHER)]
+            )
+            alone = company.clone()
+            for place in ((lead(company) != 0) | (lead(aside) != 0)).nonzero().flatten():
+                alone[place] = self._ask(self._inputs[rows[place]][None])[0]
+        return company, aside, alone

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.catalogue import ORDERS, Norm
-from pytest_aerobust.evidence.rounding import Answers
+from pytest_aerobust.evidence.rounding import CloseAnswers
 from pytest_aerobust.subjects.box import Box
 
 # Units in the last place of the largest bound that a coordinate may be off by.
@@ -143,7 +143,7 @@ def verify(
     def aside(members: Tensor) -> Tensor:
         return ball.aside(originals[rows[members]], candidates[rows[members]])
 
-    answers = Answers(ask, candidates[rows], logits, aside, usual)
+    answers = CloseAnswers(ask, candidates[rows], logits, aside, usual)
     miss = answers.miss(labels[rows])
     found = replace(
         found,
@@ -155,7 +155,7 @@ def verify(
     return found if targets is None else _aimed(found, rows, answers, targets[rows])
 
 
-def _aimed(found: Found, rows: Tensor, answers: Answers, targets: Tensor) -> Found:
+def _aimed(found: Found, rows: Tensor, answers: CloseAnswers, targets: Tensor) -> Found:
     """The same with what is known of the targets; one below 0 is none."""
     hit = answers.hit(targets.clamp_min(0))
     at_target, near = torch.zeros_like(found.adversarial), torch.zeros_like(found.adversarial)

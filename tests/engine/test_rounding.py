@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.evidence.rounding import Answers
+from pytest_aerobust.evidence.rounding import CloseAnswers
 from pytest_aerobust.floors import Floors
 from pytest_aerobust.population import about_population
 from pytest_aerobust.results import Arm
@@ -281,8 +281,25 @@ def test_answers_far_from_the_border_are_asked_once():
         return torch.stack([inputs[:, 0], -inputs[:, 0]], dim=1)
 
     inputs = torch.tensor([[0.5], [0.1], [-0.3], [1e-9]])
-    answers = Answers(ask, inputs, ask(inputs), lambda rows: inputs[rows] + 1e-8, 0.5)
+    answers = CloseAnswers(ask, inputs, ask(inputs), lambda rows: inputs[rows] + 1e-8, 0.5)
     miss = answers.miss(torch.zeros(4, dtype=torch.int64))
     assert miss.holds.tolist() == [False, False, True, False]
     assert miss.open.tolist() == [False, False, False, True]
     assert calls == [4, 1, 1]
+
+
+def test_saturated_answers_are_not_asked_one_by_one():
+    """A tie in company and aside is one alone, too: a question for all of them is enough."""
+    calls = []
+
+    def ask(inputs):
+        calls.append(len(inputs))
+        return torch.ones(len(inputs), 3)
+
+    inputs = torch.rand(50, 2)
+    miss = CloseAnswers(ask, inputs, ask(inputs), lambda rows: inputs[rows]).miss(
+        torch.arange(50) % 3
+    )
+    assert miss.tied.all()
+    assert miss.holds.tolist() == [label % 3 != 0 for label in range(50)]
+    assert calls == [50, 50]
