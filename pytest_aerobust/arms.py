@@ -267,8 +267,8 @@ class RunningArm:
 
     @property
     def survivors(self) -> Tensor:
-        """Who has withstood the whole attack so far, a mask ``(N,)``."""
-        return self._outcomes == ord(SURVIVED)
+        """Whom the whole attack has not beaten so far, undecided or not, a mask ``(N,)``."""
+        return (self._outcomes == ord(SURVIVED)) | (self._outcomes == ord(UNDECIDED))
 
     def attacked(self) -> Tensor:
         """The samples whose attack is over; who fell to a disturbance had none."""
@@ -321,9 +321,7 @@ class RunningArm:
             rows: Their samples.
             examples: One for each row.
         """
-        outcomes = self._outcomes[rows]
-        # Where another measurement has attacked them.
-        survived = (outcomes == ord(SURVIVED)) | (outcomes == ord(UNDECIDED))
+        survived = self.survivors[rows]  # where another measurement has attacked them
         wanted = survived | self.open(rows)
         rows, examples = rows[wanted], examples[wanted].to(self.samples.inputs)
         for start in range(0, len(rows), _TRIED):

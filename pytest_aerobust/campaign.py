@@ -174,7 +174,7 @@ def _arm_curve(name: str, found: Sequence[Evaluation], carried: CarriedArm) -> A
     known = [math.inf] * len(outcomes) if carried.ledger is None else carried.ledger.nearest
     return ArmCurve(
         eps=tuple(evaluation.eps for evaluation in found),
-        accuracy=tuple(float(arm.accuracy_interval.low) for arm in arms),
+        accuracy=tuple(arm.accuracy for arm in arms),
         clean_accuracy=arms[-1].clean_accuracy,
         nearest=tuple(
             0.0 if letter == WRONG else eps for letter, eps in zip(outcomes, known, strict=True)

@@ -114,7 +114,8 @@ def about_population(confidence: Fraction, floors: int, *, sequential: bool = Fa
         found = FloorCheck(name, floor, measured, holding(name, floor, measured), told)
         if found.holds is None and evaluation.complete:
             law = anytime_bounds if sequential else proportion_bounds
-            return replace(found, remedy=share.remedy(floor, lambda k, n: law(k, n, *sides)))
+            remedy = share.remedy(floor, lambda k, n: law(k, n, *sides))
+            return replace(found, remedy="; ".join([*share.undecided, remedy]))
         return found
 
     return check
@@ -144,6 +145,12 @@ class _Share:
     @property
     def open(self) -> int:
         return self._states.count(_State.PENDING) + self._states.count(_State.UNDECIDED)
+
+    @property
+    def undecided(self) -> list[str]:
+        """How many samples a tie or rounding decides, in words; none where there are none."""
+        count = self._states.count(_State.UNDECIDED)
+        return [f"{count} samples are undecided (see the notes)"] if count else []
 
     @property
     def trials(self) -> int:

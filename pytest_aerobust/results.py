@@ -129,12 +129,12 @@ class Arm:
 
     @property
     def accuracy(self) -> float:
-        """Robust accuracy, survivors / samples.
+        """Robust accuracy, survivors / samples; undecided samples are no survivors.
 
         Raises:
-            UndecidedError: The arm stopped early or samples are undecided: it is an interval.
+            UndecidedError: The arm stopped early, so it is an interval.
         """
-        return _one_number(self.accuracy_interval, "accuracy")
+        return _one_number(self, self.accuracy_interval, "accuracy")
 
     @property
     def drop_interval(self) -> Interval:
@@ -154,10 +154,12 @@ class Arm:
     def target_hits(self) -> float:
         """Share of the attacked samples (right, and sent to another class) at the target.
 
+        Undecided ones do not count.
+
         Raises:
-            UndecidedError: The arm stopped early or samples are undecided: it is an interval.
+            UndecidedError: The arm stopped early, so it is an interval.
         """
-        return _one_number(self.target_hits_interval, "target_hits")
+        return _one_number(self, self.target_hits_interval, "target_hits")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and text."""
@@ -186,13 +188,12 @@ class Arm:
         return Interval(Fraction(known, of), Fraction(known + possible, of))
 
 
-def _one_number(interval: Interval, name: str) -> float:
-    if not interval.decided:
+def _one_number(arm: Arm, interval: Interval, name: str) -> float:
+    if not (interval.decided or arm.complete):
         raise UndecidedError(
             f"{name} lies in [{float(interval.low):.4g}, {float(interval.high):.4g}]: the run "
-            "stopped once the verdict was certain, or because the answers can't be trusted, or "
-            "ties or rounding decide some of them (see the evidence and the notes). Ask for "
-            f"{name}_interval; a run that stopped is measured in full with robustness() in the "
+            "stopped once the verdict was certain, or because the answers can't be trusted (see "
+            f"the evidence). Ask for {name}_interval, or measure in full with robustness() in the "
             "test's body or --aerobust-full"
         )
     return float(interval.low)

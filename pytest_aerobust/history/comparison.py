@@ -69,10 +69,7 @@ class Past:
 
     def measured(self, evaluation: Evaluation) -> Entry:
         """The entry that an evaluation makes; it is complete."""
-        accuracies = {
-            name: round(float(arm.accuracy_interval.low), 6)
-            for name, arm in evaluation.arms.items()
-        }
+        accuracies = {name: round(arm.accuracy, 6) for name, arm in evaluation.arms.items()}
         return Entry(
             contract=described(self.contract, evaluation),
             data=self.data.digest,

@@ -52,7 +52,7 @@ def test_a_floor_that_the_bound_misses(suite):
 
 def test_the_sequential_test_needs_few_samples(suite):
     """Far from the floor it stops after some, in random order, and says after how many."""
-    result, row = checked(suite, '"bim", 0.05, min_acc=0.8, confidence=0.95, sequential=True')
+    result, row = checked(suite, '"bim", 0.04, min_acc=0.8, confidence=0.95, sequential=True')
     result.assert_outcomes(passed=1)
     assert float(row["unfiltered_accuracy_high"]) == 1.0
     assert 0.2 < float(row["unfiltered_accuracy_low"]) < 0.5

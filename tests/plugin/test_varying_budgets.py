@@ -307,11 +307,11 @@ def test_a_strategy_that_yields_text(suite):
 
 
 CURVES = [
-    ("{0.05: 0.9, 0.3: 0.4}", None),
+    ("{0.04: 0.9, 0.3: 0.4}", None),
     ("{0.05: 0.9, 0.2: 0.7, 0.3: 0.4}", "0.16"),
-    ("{0.05: 1.0, 0.3: 0.4}", None),
+    ("{0.04: 1.0, 0.3: 0.4}", None),
     ("{0.06: 1.0, 0.3: 0.4}", "0.06"),
-    ("lambda eps: max(0, 1 - 3.5 * eps)", None),
+    ("lambda eps: max(0, 1 - 4 * eps)", None),
     ("lambda eps: 1 - eps", "0.06"),
     ("lambda eps: 0.7 if eps < 0.2 else 0.3", "0.16"),
 ]
