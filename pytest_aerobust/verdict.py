@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Literal
 
 from pytest_aerobust.catalogue import NOTHING
+from pytest_aerobust.chance import usual_causes
 from pytest_aerobust.checks import OF_ANSWERS
 from pytest_aerobust.disturbances import spelled
 from pytest_aerobust.floors import Floors
@@ -216,7 +217,7 @@ def headline(verdict: Verdict, evaluation: Evaluation) -> str:
     if verdict.outcome == "passed":
         return f"{_nothing_found(evaluation)}: {_sentence(_decisive(verdict))}"
     check = _decisive(verdict)
-    words = f"{_sentence(check)}  [{_conditions(evaluation)}]"
+    words = f"{_before(check, evaluation) or _sentence(check)}  [{_conditions(evaluation)}]"
     if verdict.outcome != "inconclusive":
         return words
     if not verdict.void:
@@ -224,6 +225,20 @@ def headline(verdict: Verdict, evaluation: Evaluation) -> str:
     arms = " and ".join(sorted({finding.arm for finding in verdict.void}))
     names = ", ".join(sorted({finding.name for finding in verdict.void}))
     return f"INCONCLUSIVE: {words}, but the evidence is void: {names} ({arms})"
+
+
+def _before(check: FloorCheck, evaluation: Evaluation) -> str:
+    """What is wrong before any attack, where that alone breaks a floor or voids all evidence."""
+    arm, causes = evaluation.pipeline, usual_causes(evaluation)
+    broken = check.name in ("min_acc", "min_clean_acc") and check.holds is False
+    if broken and not check.of and arm.clean_interval.high < check.floor:
+        number, floor = _told_apart(arm.clean_interval.high, check.floor)
+        told = f"clean accuracy {number} < {check.name} {floor}, before any attack"
+        return f"{told}; {causes}" if causes else told
+    if not causes:
+        return ""
+    told = f"clean accuracy {arm.clean_accuracy:.3f} before any attack is {causes}"
+    return f"{told} {_sentence(check)[:1].upper()}{_sentence(check)[1:]}"
 
 
 def _nothing_found(evaluation: Evaluation) -> str:
@@ -369,6 +384,8 @@ def _known(arm: Arm) -> str:
 
 def _beaten(arm: Arm) -> str:
     attacked = arm.correct - arm.exempt - arm.pending
+    if not attacked:
+        return "nobody attacked"
     return f"{arm.beaten} of {attacked} attacked samples beaten"
 
 

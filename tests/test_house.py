@@ -20,6 +20,7 @@ FLOORS = [
     "targets",
     "choice",
     "results",
+    "chance",
     "varied",
     "floors",
     "profiles",

@@ -44,7 +44,8 @@ def check_classes(logits: Tensor, samples: Samples, name: str) -> None:
     if predicted.min() == predicted.max():
         raise ModelError(
             f"the {name} answers class {predicted[0].item()} for all {len(labels)} samples: "
-            "a constant classifier can't be attacked. Are its weights loaded?"
+            "a constant classifier can't be attacked. Are its weights loaded, and the inputs "
+            "normalised and scaled as in training (mean=, std=)?"
         )
 
 
@@ -56,8 +57,8 @@ def clean_evidence(right: Tensor, labels: Tensor, arm: str) -> list[Evidence]:
     words = "below" if clean < majority else "at"
     text = (
         f"clean accuracy {clean / len(labels):.2f} is {words} chance (the commonest class has "
-        f"{majority / len(labels):.2f}): "
-        "are the labels in the order of the inputs, and the weights loaded?"
+        f"{majority / len(labels):.2f}): are the inputs normalised as in training (mean=, std=), "
+        "the labels in the order of the inputs and of the model's classes, the weights loaded?"
     )
     return [Evidence("clean accuracy", arm, "void", text)]
 

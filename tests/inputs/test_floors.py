@@ -234,4 +234,4 @@ def test_shuffled_labels_are_said(attacked, data):
     ]
     assert finding.void
     assert "clean accuracy 0.00 is below chance" in finding.text
-    assert "are the labels in the order of the inputs, and the weights loaded?" in finding.text
+    assert "the labels in the order of the inputs and of the model's classes" in finding.text
