@@ -15,6 +15,7 @@ import pytest
 
 from pytest_aerobust.contract import Contract, cases
 from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
+from pytest_aerobust.inventory import Inventory, contract_marks
 from pytest_aerobust.recorder import Recorder, cache_of
 from pytest_aerobust.settings import Settings, add_options, read_settings
 
@@ -79,7 +80,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.stash[_replayer] = Replayer(config, settings.replay, _CASE)
         config.pluginmanager.register(config.stash[_replayer], "aerobust-replayer")
-    config.stash[_recorder] = Recorder(config, settings)
+    inventory = Inventory()
+    config.pluginmanager.register(inventory, "aerobust-inventory")
+    config.stash[_recorder] = Recorder(config, settings, inventory)
     config.pluginmanager.register(config.stash[_recorder], "aerobust-recorder")
 
 
@@ -166,7 +169,7 @@ def _fixtures(contract: Contract) -> list[str]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    marked = [item for item in items if _marks(item)]
+    marked = [item for item in items if contract_marks(item)]
     for item in marked:
         if _checked_marks(item):
             # pytest has pruned the name again: no argument of the function asks for it.
@@ -190,17 +193,10 @@ def _take_seed(item: pytest.Function) -> None:
             delattr(function, _SEED)
 
 
-def _marks(item: pytest.Item) -> int:
-    """How many contracts' marks an item has; a doctest only inherits those of its module."""
-    if isinstance(item, pytest.DoctestItem):
-        return 0
-    return sum(1 for _ in item.iter_markers("robust"))
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """A mark that can't be checked is an error, never a silent pass."""
-    if _marks(item) != _checked_marks(item):
+    if contract_marks(item) != _checked_marks(item):
         is_function = type(item) is pytest.Function
         words = _TOO_LATE if is_function else _UNCHECKED.format(kind=type(item).__name__)
         pytest.fail(words, pytrace=False)
@@ -216,7 +212,7 @@ def _checked_marks(item: pytest.Item) -> int:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """The body first, the check after it, both in the call phase."""
     result = yield
-    if _marks(pyfuncitem) != _checked_marks(pyfuncitem):
+    if contract_marks(pyfuncitem) != _checked_marks(pyfuncitem):
         pytest.fail(_TOO_LATE, pytrace=False)
     if _checked_marks(pyfuncitem) and pyfuncitem.config.stash[_settings].replay is None:
         # A missing case is a KeyError on purpose: an unchecked contract must not pass.
@@ -269,7 +265,7 @@ def pytest_runtest_makereport(
     report = yield
     if call.excinfo and call.excinfo.errisinstance(AerobustError) and report.longrepr:
         report.longrepr = _without_own_frames(call.excinfo, item.config)
-    if _marks(item) and item.config.stash[_settings].enabled:
+    if contract_marks(item) and item.config.stash[_settings].enabled:
         _tell(report, item)
     return report
 

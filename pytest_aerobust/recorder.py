@@ -1,10 +1,12 @@
 """What one run gathers and leaves behind: the section, the baseline, the files about it."""
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from pytest_aerobust.inventory import Inventory
 from pytest_aerobust.settings import Settings, selects_tests, whole_places
 
 if TYPE_CHECKING:
@@ -36,15 +38,17 @@ class Recorder:
     Args:
         config: Of this process.
         settings: The options.
+        inventory: What this process sees of the suite.
     """
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, inventory: Inventory) -> None:
         self._config, self._settings = config, settings
         self._reports: dict[str, pytest.TestReport] = {}
         self._incidents: list[pytest.CollectReport | pytest.TestReport] = []
         self._told: list[Told] = []
         self._written: list[tuple[str, bool]] = []
-        self._nothing = self._unread = False
+        self._nothing = self._crashed = False
+        self._inventory = inventory
         self.collected: set[str] = set()
 
     @pytest.hookimpl(tryfirst=True)
@@ -60,8 +64,6 @@ class Recorder:
             self._note_incident(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that can't be read, or is skipped, may hold any test."""
-        self._unread = self._unread or not report.passed
         if report.failed:
             self._note_incident(report)
 
@@ -79,14 +81,18 @@ class Recorder:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """An xdist worker is done: only workers collect."""
-        tests, unread = getattr(node, "workeroutput", {}).get(_COLLECTED, ((), True))
+        output = getattr(node, "workeroutput", {})
+        if _COLLECTED not in output:
+            self._crashed = True
+            return
+        tests, seen = output[_COLLECTED]
         self.collected.update(tests)
-        self._unread = self._unread or unread
+        self._inventory.add(seen)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
-            output[_COLLECTED] = (sorted(self.collected), self._unread)
+            output[_COLLECTED] = (sorted(self.collected), self._inventory.plain())
         elif session.exitstatus in _NOT_BROKEN and self._proves_nothing():
             self._nothing = True
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -101,18 +107,30 @@ class Recorder:
     def _keep(self, session: pytest.Session) -> None:
         from pytest_aerobust.history.upkeep import Collected, keep_baseline
 
-        whole = session.exitstatus in _NOT_BROKEN and not self._unread
-        places = whole_places(self._config) if whole else ()
+        tests, read, withheld = map(frozenset, self._inventory.plain())
+        places, obstacle = self._places(session)
+        seen = Collected(
+            tests | self.collected | {*self._reports}, read, withheld, places, obstacle
+        )
         self._told = keep_baseline(
             self._settings,
             [(test, cast("Any", report).aerobust) for test, report in self._reports.items()],
-            Collected(self.collected, places),
+            seen,
             self._config.rootpath,
         )
         if (cache := cache_of(self._config, self._settings)) is not None:
             cache.trim()
         if any(told.wrong for told in self._told) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _places(self, session: pytest.Session) -> tuple[tuple[Path, ...], str]:
+        """Where this run saw all tests; else why it did not."""
+        if self._crashed:
+            return (), "a worker crashed before it said which tests there are"
+        if session.exitstatus not in _NOT_BROKEN:
+            return (), "the run broke off"
+        places = whole_places(self._config)
+        return places, "" if places else "this run picks tests out"
 
     def _write_reports(self) -> None:
         settings = self._settings

@@ -53,6 +53,7 @@ FLOORS = [
     "session",
     "replayer",
     "reports",
+    "inventory",
     "recorder",
     "plugin",
     "__main__",
@@ -102,7 +103,9 @@ def test_the_check_of_directions_can_fail(tmp_path):
     assert FLOORS.index(floor(name)) > FLOORS.index("errors")
 
 
-@pytest.mark.parametrize("name", [*GROUND, "plugin", "recorder", "__init__", "reports/terminal"])
+@pytest.mark.parametrize(
+    "name", [*GROUND, "plugin", "inventory", "recorder", "__init__", "reports/terminal"]
+)
 def test_what_every_pytest_run_loads_is_light(name):
     """At their top level these modules import the standard library and pytest alone."""
     path = ROOT / "pytest_aerobust" / f"{name}.py"

@@ -1,7 +1,7 @@
 """What one run does to the baseline: in the process that the user sees, once, at its end."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,25 +17,39 @@ class Told(NamedTuple):
     wrong: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class Collected:
-    """Which tests a run has seen.
+    """Which tests a run has seen, whether or not somebody left them out afterwards.
 
     Attributes:
         tests: Ids of all that carry a contract.
-        places: Files and folders whose tests were all collected.
+        read: Ids of the files and classes whose tests were made.
+        withheld: Ids of the classes and functions that are there and of which no test was made.
+        places: Files and folders whose tests this run asked for, all of them.
+        obstacle: Why there are none, in words.
     """
 
-    tests: set[str] = field(default_factory=set)
-    places: tuple[Path, ...] = ()
+    tests: frozenset[str]
+    read: frozenset[str]
+    withheld: frozenset[str]
+    places: tuple[Path, ...]
+    obstacle: str = ""
 
     def gone(self, known: Iterable[str], root: Path) -> tuple[str, ...]:
         """Those of the known tests that would have been seen, were they still there."""
-        return tuple(test for test in known if test not in self.tests and self._covers(root, test))
+        return tuple(test for test in known if test not in self.tests and self._lacks(root, test))
 
-    def _covers(self, root: Path, test: str) -> bool:
-        file = (root / test.partition("::")[0]).resolve()
-        return any(file.is_relative_to(place) for place in self.places)
+    def _lacks(self, root: Path, test: str) -> bool:
+        """Whether the test's file is no more, or was read and holds nothing of its name."""
+        name, _, inside = test.partition("::")
+        file = (root / name).resolve()
+        if not any(file.is_relative_to(place) for place in self.places):
+            return False
+        if not file.exists():
+            return True
+        names = inside.partition("[")[0].split("::")
+        nodes = ("::".join((name, *names[: depth + 1])) for depth in range(len(names)))
+        return name in self.read and self.withheld.isdisjoint(nodes)
 
 
 def keep_baseline(
@@ -85,9 +99,9 @@ def _kept(
             Told(f"the baseline's {test} has no test any more: remove it with --aerobust-prune")
             for test in unused
         ]
-    elif not collected.places:
+    elif collected.obstacle:
         told.append(
-            Told("nothing was pruned: this run picks tests out, so nobody knows which are gone")
+            Told(f"nothing was pruned: {collected.obstacle}, so nobody knows which tests are gone")
         )
     return told
 

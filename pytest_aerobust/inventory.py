@@ -1,0 +1,98 @@
+"""Which contracts the suite holds: recorded before any other hook can leave one out."""
+
+from collections.abc import Generator, Iterable
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+# What can carry marks, told by its type: asking a lazy object anything might import the world.
+_MARKED = (FunctionType, staticmethod, classmethod, type)
+
+
+def contract_marks(item: pytest.Item) -> int:
+    """How many contracts' marks an item has; a doctest only inherits those of its module."""
+    if isinstance(item, pytest.DoctestItem):
+        return 0
+    return sum(1 for _ in item.iter_markers("robust"))
+
+
+class Inventory:
+    """A plugin that watches tests being made, and keeps what other plugins drop afterwards.
+
+    Of what is left out before it becomes a test only the place is known: a file that nobody read,
+    a class or function that is there and gave nothing.
+
+    Attributes:
+        tests: Ids of all tests that carry a contract.
+        read: Ids of the files and classes whose tests were made.
+        withheld: Ids of the functions and classes of which nobody made a test.
+    """
+
+    def __init__(self) -> None:
+        self.tests: set[str] = set()
+        self.read: set[str] = set()
+        self.withheld: set[str] = set()
+
+    # Innermost of its kind, so that it sees what was made as it was made.
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_pycollect_makeitem(
+        self, collector: pytest.Module | pytest.Class, name: str, obj: object
+    ) -> Generator[None, Any, Any]:
+        made = yield
+        nodes = made if isinstance(made, list) else [] if made is None else [made]
+        self._saw(node for node in nodes if isinstance(node, pytest.Item))
+        if not nodes and issubclass(type(obj), _MARKED):
+            inherited = any(True for _ in collector.iter_markers("robust"))
+            if inherited or _states_contract(obj):
+                self.withheld.add(f"{collector.nodeid}::{name}")
+        self.withheld.update(node.nodeid for node in nodes if isinstance(node, pytest.Class))
+        return made
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Collectors of other plugins make their items elsewhere."""
+        self._saw([item])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        if report.passed and _is_open(collector):
+            self.read.add(collector.nodeid)
+        return report
+
+    def _saw(self, items: Iterable[pytest.Item]) -> None:
+        self.tests.update(item.nodeid for item in items if contract_marks(item))
+
+    def plain(self) -> list[list[str]]:
+        """All of it for another process."""
+        return [sorted(ids) for ids in (self.tests, self.read, self.withheld - self.read)]
+
+    def add(self, plain: Iterable[Iterable[str]]) -> None:
+        """Take over what another process has seen."""
+        for ids, more in zip((self.tests, self.read, self.withheld), plain, strict=True):
+            ids.update(more)
+
+
+def _states_contract(obj: Any) -> bool:
+    stated = getattr(obj, "pytestmark", ())
+    marks = stated if isinstance(stated, list | tuple) else [stated]
+    if any(getattr(mark, "name", None) == "robust" for mark in marks):
+        return True
+    if not isinstance(obj, type):
+        return False
+    members = (each for base in obj.__mro__ for each in vars(base).values())
+    return any(_states_contract(each) for each in members if isinstance(each, FunctionType))
+
+
+def _is_open(collector: pytest.Collector) -> bool:
+    """Whether pytest looks for tests inside; where it does not, nobody knows what there is."""
+    if not isinstance(collector, pytest.Module | pytest.Class):
+        return False
+    obj = collector.obj
+    if not getattr(obj, "__test__", True):
+        return False
+    # Pytest passes by classes that want to be built in a way of their own.
+    built = (getattr(obj, "__init__", None), getattr(obj, "__new__", None))
+    return isinstance(collector, pytest.Module) or built == (object.__init__, object.__new__)

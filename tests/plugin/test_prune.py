@@ -1,0 +1,255 @@
+"""`--aerobust-prune` and the advice to use it: nothing that lives is called gone."""
+
+import json
+
+import pytest
+
+from pytest_aerobust.history.baseline import Entry, update_baseline
+
+BASELINE = "aerobust-baseline.json"
+# Nothing is measured: what was collected is what this is about.
+TESTS = """
+    @robust("bim", eps=[0.1, 0.2], max_regression=0.02)
+    def test_guard():
+        pytest.skip()
+
+    class TestMore:
+        @robust("bim", eps=0.2, max_regression=0.02)
+        def test_it(self):
+            pytest.skip()
+"""
+BESIDE = """
+    @robust("bim", eps=0.1, min_acc=0.1)
+    def test_beside():
+        pytest.skip()
+"""
+LIVING = [
+    "test_suite.py::TestMore::test_it[bim-eps0.2]",
+    "test_suite.py::test_guard[bim-eps0.1]",
+    "test_suite.py::test_guard[bim-eps0.2]",
+]
+
+# What leaves tests out of a run without a word on the command line.
+LEFT_OUT = {
+    "deselected": """
+        def pytest_collection_modifyitems(config, items):
+            config.hook.pytest_deselected(items=items[1:])
+            del items[1:]
+    """,
+    "deselected, without saying so": """
+        def pytest_collection_modifyitems(items):
+            items[:] = items[:1]
+    """,
+    "before all others": """
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_collection_modifyitems(items):
+            del items[:2]
+    """,
+    "around all others": """
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_collection_modifyitems(items):
+            del items[1:]
+            return (yield)
+    """,
+    "after all others": """
+        @pytest.hookimpl(trylast=True)
+        def pytest_collection_modifyitems(items):
+            del items[1:]
+    """,
+    "replaced": """
+        def pytest_collection_modifyitems(items):
+            first = items[0]
+            items[:] = [type(first).from_parent(
+                first.parent, name="test_other", callobj=lambda: None
+            )]
+    """,
+    "once collected, with marks gone": """
+        def pytest_itemcollected(item):
+            item.own_markers.clear()
+
+        def pytest_collection_modifyitems(items):
+            del items[1:]
+    """,
+    "a function never made": """
+        def pytest_pycollect_makeitem(name):
+            return [] if name == "test_guard" else None
+    """,
+    "a class never made": """
+        def pytest_pycollect_makeitem(name):
+            return [] if name == "TestMore" else None
+    """,
+    "some items of a function dropped": """
+        @pytest.hookimpl(wrapper=True)
+        def pytest_pycollect_makeitem(name):
+            made = yield
+            return made[1:] if name == "test_guard" else made
+    """,
+    "dropped from a report": """
+        @pytest.hookimpl(wrapper=True)
+        def pytest_make_collect_report(collector):
+            report = yield
+            if collector.name == "test_suite.py":
+                report.result = report.result[:1]
+            return report
+    """,
+    "a class dropped from a report": """
+        @pytest.hookimpl(wrapper=True)
+        def pytest_make_collect_report(collector):
+            report = yield
+            report.result = [each for each in report.result or () if each.name != "TestMore"]
+            return report
+    """,
+    "a file ignored": """
+        def pytest_ignore_collect(collection_path):
+            return True if collection_path.name == "test_suite.py" else None
+    """,
+    "a file in collect_ignore": 'collect_ignore = ["test_suite.py"]',
+    "a file in collect_ignore_glob": 'collect_ignore_glob = ["*_suite.py"]',
+    "a file that nobody makes": """
+        @pytest.hookimpl(wrapper=True)
+        def pytest_collect_file(file_path):
+            made = yield
+            return [] if file_path.name == "test_suite.py" else made
+    """,
+}
+
+
+def store(suite, *tests):
+    one = Entry({"attack": "bim"}, "digest", 2, {"unfiltered": 0.5}, (True, False))
+    update_baseline(suite.path / BASELINE, dict.fromkeys(tests, one))
+
+
+@pytest.fixture
+def stored(suite):
+    """A suite of three contracts with a baseline, and a file beside it that always runs."""
+    suite.tests(TESTS)
+    suite.tests(BESIDE, "test_b.py")
+    store(suite, *LIVING, "test_b.py::test_beside[bim-eps0.1]")
+    return suite
+
+
+def entries(suite):
+    return sorted(json.loads((suite.path / BASELINE).read_text())["contracts"])
+
+
+@pytest.mark.parametrize("how", LEFT_OUT)
+def test_what_a_conftest_leaves_out_lives(stored, how):
+    """Neither a plain run nor --aerobust-prune takes tests for gone that somebody left out."""
+    known = entries(stored)
+    stored.conftest(LEFT_OUT[how])
+    stored.run().stdout.no_fnmatch_line("*has no test any more*")
+    assert len(stored.collected()) < 4
+    stored.run("--aerobust-prune")
+    assert entries(stored) == known
+
+
+@pytest.mark.parametrize("how", ["deselected, without saying so", "a file ignored"])
+def test_workers_record_it_too(stored, how):
+    """Only workers collect; what they saw before they left it out reaches the controller."""
+    known = entries(stored)
+    stored.conftest(LEFT_OUT[how])
+    stored.run("--aerobust-prune", "-n1")
+    assert entries(stored) == known
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "python_files=test_b*.py",
+        "norecursedirs=more",
+        "python_functions=check_* test_b*",
+        "python_classes=Checks",
+    ],
+)
+def test_settings_that_pass_by_tests(stored, options):
+    """What is there and was not looked at is not gone."""
+    (stored.path / "more").mkdir()
+    stored.tests(TESTS, "more/test_m.py")
+    store(stored, *(f"more/test_m.py::{test.partition('::')[2]}" for test in LIVING))
+    known = entries(stored)
+    stored.run("--aerobust-prune", "-o", options)
+    assert entries(stored) == known
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["__test__ = False", "class TestMore:\n        __test__ = False"],
+    ids=["module", "class"],
+)
+def test_places_that_are_closed(stored, line):
+    """A module or class that says that it holds no tests today may hold them tomorrow."""
+    known = entries(stored)
+    old = line.partition("\n")[0] if "class" in line else '@robust("bim", eps=[0.1'
+    new = line if "class" in line else f"{line}\n\n    {old}"
+    stored.tests(TESTS.replace(old, new))
+    stored.run("--aerobust-prune")
+    assert entries(stored) == known
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (lambda text: text.replace("[0.1, 0.2]", "[0.1, 0.3]"), LIVING[:2]),
+        (lambda text: text.replace("test_guard", "guard"), LIVING[:1]),
+        (lambda text: text.partition("class")[0], LIVING[1:]),
+        (lambda text: text.replace("test_it", "it"), LIVING[1:]),
+        (lambda text: text.replace('@robust("bim", eps=0.2', "# "), LIVING[1:]),
+        (lambda text: "", []),
+        (None, []),
+    ],
+)
+def test_what_is_gone_is_removed(stored, change, left):
+    """A budget, function, class, method, mark or file that is no more takes its entries along."""
+    if change is None:
+        (stored.path / "test_suite.py").unlink()
+    else:
+        stored.tests(change(TESTS))
+    stored.run("--aerobust-prune")
+    assert [test for test in entries(stored) if test.startswith("test_suite")] == left
+
+
+def test_what_is_gone_is_removed_under_workers(stored):
+    """The controller collects nothing itself."""
+    stored.tests(TESTS.replace("[0.1, 0.2]", "[0.1, 0.3]"))
+    stored.run("--aerobust-prune", "-n1")
+    assert [test for test in entries(stored) if test.startswith("test_suite")] == LIVING[:2]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["raise RuntimeError('no')", "pytest.skip('not here', allow_module_level=True)"],
+)
+def test_a_file_that_can_not_be_read(stored, code):
+    """Its tests live; what is gone elsewhere is still known to be."""
+    stored.tests(code)
+    stored.tests("pass", "test_b.py")
+    stored.run("--aerobust-prune", "--continue-on-collection-errors")
+    assert entries(stored) == LIVING
+
+
+DIES = """
+    @pytest.fixture(autouse=True)
+    def dying():
+        import os
+        os._exit(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "words"),
+    [
+        pytest.param(DIES, ["-n1", "--max-worker-restart=0"], "a worker crashed", id="crash"),
+        pytest.param(DIES, ["-n2"], "a worker crashed", id="restart"),
+        pytest.param("    raise RuntimeError('no')", [], "the run broke off", id="unreadable"),
+        pytest.param("", ["-k", "beside"], "this run picks tests out", id="keyword"),
+        pytest.param("", ["test_b.py::test_beside"], "this run picks tests out", id="id"),
+    ],
+)
+def test_why_nothing_is_pruned(stored, code, options, words):
+    """What kept the run from seeing every test is named, and not taken for a choice."""
+    known = entries(stored)
+    stored.tests("pass")
+    stored.tests(code + BESIDE, "test_b.py")
+    result = stored.run("--aerobust-prune", *options)
+    result.stdout.fnmatch_lines([f"nothing was pruned: {words}*, so nobody knows which tests*"])
+    assert entries(stored) == known
