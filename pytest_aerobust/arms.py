@@ -326,7 +326,8 @@ class RunningArm:
         rows, examples = rows[wanted], examples[wanted].to(self.samples.inputs)
         for start in range(0, len(rows), _TRIED):
             part = rows[start : start + _TRIED]
-            fell = part[self.judge(part, examples[start : start + _TRIED])]
+            # Not judged as claims of the attack, which has made none of them.
+            fell = part[self._counted(part, examples[start : start + _TRIED])]
             self._remembered[fell] = True
         places = self.samples.ids[self._remembered.cpu()].tolist()
         return Memory(len(rows), tuple(sorted(places)), attacked=bool(survived[wanted].all()))

@@ -16,9 +16,8 @@ from pytest_aerobust.evaluation import OnProgress, Tried, silent
 from pytest_aerobust.history.baseline import Entry, read_baseline
 from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.history.comparison import Past
-from pytest_aerobust.history.corpus import Remembered as Known
-from pytest_aerobust.history.corpus import recall
-from pytest_aerobust.history.fingerprints import DataPrint, DataPrints
+from pytest_aerobust.history.corpus import of_todays
+from pytest_aerobust.history.fingerprints import DataPrints
 from pytest_aerobust.history.identity import NotFollowedError
 from pytest_aerobust.history.shelves import Shelves
 from pytest_aerobust.proving.guarded import Guarded
@@ -131,10 +130,8 @@ class Session:
             return None
         if guarded.measurement(cast("float", contract.eps)).threat != "white-box":
             return None
-        known = recall(folder, guarded.test)
-        if known is None or known.examples.shape[1:] != guarded.subject.samples.inputs.shape[1:]:
-            return None
-        return _on_todays(self._prints.of(guarded.subject.samples), known)
+        samples = guarded.subject.samples
+        return of_todays(folder, guarded.test, self._prints.of(samples), samples.inputs)
 
     def _shelves(self, subject: Subject, device: str | None) -> Shelves | None:
         """Where this subject's measurements are kept; None where it can't be known again."""
@@ -154,9 +151,8 @@ class Session:
         wanted = settings.update is not None or contract.floors.max_regression is not None
         if not wanted or not contract.single or settings.replay is not None:
             return None
-        samples, entry = subject.samples, self._baseline.get(test)
-        data = self._prints.of(samples)
-        return Past(contract, samples, data, entry, settings.update, settings.strict)
+        data, entry = self._prints.of(subject.samples), self._baseline.get(test)
+        return Past(contract, subject, data, entry, settings.update, settings.strict)
 
     @cached_property
     def _baseline(self) -> dict[str, Entry]:
@@ -180,16 +176,6 @@ class Session:
             # The object is kept beside its samples: an id is unique only while it lives.
             self._read[id(data)] = (data, read_samples(data))
         return self._read[id(data)][1]
-
-
-def _on_todays(data: DataPrint, known: Known) -> Tried | None:
-    """Remembered examples with the places of their samples, as far as these are there."""
-    numbered = {digest: number for number, digest in enumerate(known.samples)}
-    found = [(place, numbered[each]) for place, each in enumerate(data.samples) if each in numbered]
-    if not found:
-        return None
-    rows, numbers = (torch.tensor(column) for column in zip(*found, strict=True))
-    return Tried(rows, known.examples[numbers], known.digest)
 
 
 def _cores() -> int:

@@ -17,10 +17,10 @@ from pytest_aerobust.history.baseline import Entry, read_baseline, update_baseli
 
 def entry(survivors=(True, False, True), **changed):
     given = {
-        "contract": {"attack": "bim", "eps": "0.3"},
+        "contract": {"attack": "bim", "eps": "0.3", "filter": "none"},
         "data": "d1",
         "samples": len(survivors),
-        "accuracy": {"clean": 1.0, "unfiltered": 0.5},
+        "accuracy": {"clean": 1.0, "unfiltered": round(sum(survivors) / len(survivors), 6)},
         "survivors": tuple(survivors),
     }
     return Entry(**(given | changed))
@@ -101,6 +101,85 @@ def test_what_was_changed_by_hand_is_refused(tmp_path, change, words):
     change(plain)
     path.write_text(json.dumps(plain))
     with pytest.raises(BaselineError, match=words):
+        read_baseline(path)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"accuracy": {"clean": 1.0, "unfiltered": 0.333333}}, "0.333333, but 2 of 3 survive"),
+        ({"accuracy": {"clean": 1.0, "unfiltered": NAN}}, "unfiltered is nan, a share that none"),
+        ({"accuracy": {"clean": NAN, "unfiltered": 0.666667}}, "clean is nan"),
+        ({"accuracy": {"clean": float("inf"), "unfiltered": 0.666667}}, "clean is inf"),
+        ({"accuracy": {"clean": 1.5, "unfiltered": 0.666667}}, "clean is 1.5"),
+        ({"accuracy": {"clean": True, "unfiltered": 0.666667}}, "accuracies in numbers"),
+        ({"accuracy": {"clean": 0.333333, "unfiltered": 0.666667}}, "clean 0.333333 .* below"),
+        (
+            {"accuracy": {"clean": 0.7, "unfiltered": 0.666667}},
+            "clean is 0.7, a share that none of 3",
+        ),
+        ({"accuracy": {"unfiltered": 0.666667}}, "accuracies of clean, unfiltered"),
+        ({"accuracy": {"clean": 1.0, "unfiltered": 0.666667, "more": 1.0}}, "accuracies of clean"),
+        ({"accuracy": {"clean": 1.0, "unfiltered": 0.3, "filtered": 0.666667}}, "of clean, unfil"),
+        ({"contract": {"filter": "on"}}, "accuracies of clean, filtered, unfiltered"),
+        ({"samples": True}, "a number of samples"),
+        ({"samples": NAN}, "a number of samples"),
+        ({"samples": 4}, "unfiltered is 0.666667, a share that none of 4"),
+        ({"survivors": "gA=="}, "but 1 of 3 survive"),
+        ({"survivors": "oB=="}, "survivors are not as they are written here"),
+        ({"survivors": "oAA="}, "survivors hold 16 bits, which don't fit 3 samples"),
+        ({"survivors": "sA=="}, "survivors hold 8 bits, which don't fit 3 samples"),
+        ({"survivors": "é"}, "not in base64"),
+    ],
+)
+def test_an_entry_that_contradicts_itself_is_refused(tmp_path, change, words):
+    """Counts, bits and accuracies say the same, or nobody knows what was measured."""
+    path = tmp_path / "baseline.json"
+    update_baseline(path, {"a": entry()})
+    plain = json.loads(path.read_text())
+    plain["contracts"]["a"] |= change
+    path.write_text(json.dumps(plain, indent=2))
+    before = path.read_bytes()
+    with pytest.raises(BaselineError, match=rf"the entry of 'a' \(line 4\) is none: .*({words})"):
+        read_baseline(path)
+    with pytest.raises(BaselineError):
+        update_baseline(path, {"b": entry()})
+    assert path.read_bytes() == before
+
+
+def test_all_that_is_written_is_read(tmp_path):
+    """Also counts whose shares no decimal number holds exactly, with a filter and without."""
+    path = tmp_path / "baseline.json"
+    for count in (1, 7, 49, 60_000):
+        survivors = tuple(number % 3 > 0 for number in range(count))
+        share = round(sum(survivors) / count, 6)
+        filtered = entry(
+            survivors,
+            contract={"filter": "on"},
+            accuracy={"clean": 1.0, "unfiltered": 0.0, "filtered": share},
+        )
+        update_baseline(path, {"a": entry(survivors), "b": filtered})
+        assert read_baseline(path)["b"] == filtered
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"b": {', '"a": {', "'a' stands there twice, in line 4 and line 18"),
+        ('"samples": 3', '"samples": 3,\n      "samples": 4', "'samples' stands there twice"),
+        ('"schema": 1', '"schema": 1,\n  "schema": 1', "'schema' stands there twice"),
+        ('"eps": "0.3"', '"eps": "0.3", "eps": "0.1"', "'eps' stands there twice"),
+    ],
+)
+def test_what_stands_there_twice_is_refused(tmp_path, old, new, words):
+    """JSON takes the last one in silence: a merge may have kept both."""
+    path = tmp_path / "baseline.json"
+    update_baseline(path, {"a": entry(), "b": entry((True, True, False))})
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(BaselineError, match=f"is no baseline: .*{words}"):
         read_baseline(path)
 
 

@@ -1,5 +1,6 @@
 """What every attack is given and what watches it: the face between engine and attacks."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -7,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pytest_aerobust.attacks.losses import margin
@@ -189,10 +190,42 @@ def stream(seed: int, sample: int, use: Use = Use.SEARCH, restart: int = 0) -> n
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, use, restart, sample]))
 
 
+# Objects within objects that a setting's text looks into.
+_DEPTH = 4
+
+
 def public_settings(attack: object) -> dict[str, str]:
     """The attributes that an attack's constructor set, as text; what is unset is left out."""
     return {
-        name: f"{value:.4g}" if isinstance(value, float) else str(value)
+        name: f"{value:.4g}" if isinstance(value, float) else setting_text(value)
         for name, value in vars(attack).items()
         if not name.startswith("_") and value is not None
     }
+
+
+def setting_text(value: object, depth: int = _DEPTH) -> str:
+    """A setting as text that is the same in every process, and other where its content is.
+
+    Objects that say nothing of themselves are told by their class and their own settings, arrays
+    by a digest: what Python and torch print of them is an address, or a part.
+    """
+
+    def inside(each: object) -> str:
+        return repr(each) if isinstance(each, str) else setting_text(each, depth - 1)
+
+    if isinstance(value, Tensor | np.ndarray):
+        content = torch.as_tensor(value).detach().cpu().numpy()
+        digest = hashlib.blake2b(content.tobytes(), digest_size=8).hexdigest()
+        return f"{content.dtype}{content.shape} digest {digest}"
+    if isinstance(value, Mapping) and depth:
+        return f"{{{', '.join(f'{inside(key)}: {inside(value[key])}' for key in value)}}}"
+    if isinstance(value, list | tuple) and depth:
+        brackets = "[]" if isinstance(value, list) else "()"
+        return ", ".join(map(inside, value)).join(brackets)
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return f"{value.__module__}.{value.__qualname__}"
+    if type(value).__repr__ is not object.__repr__ and not isinstance(value, nn.Module):
+        return str(value)
+    own = {name: each for name, each in getattr(value, "__dict__", {}).items() if depth}
+    told = (f"{name}={inside(each)}" for name, each in own.items() if each is not None)
+    return f"{type(value).__name__}({', '.join(told)})"

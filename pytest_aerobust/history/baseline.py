@@ -20,6 +20,8 @@ SCHEMA = 1
 _ABOUT = "what pytest --aerobust compares with; written by pytest --aerobust --aerobust-update"
 # A file that is larger was not written here: a million survivors take 170 kB.
 _LARGEST_FILE = 64 * 2**20
+# Decimals of an accuracy.
+_DIGITS = 6
 # Seconds to wait for another run that writes the same file.
 _PATIENCE = 60
 
@@ -56,16 +58,81 @@ class Entry:
         if not isinstance(plain, dict) or plain.keys() != cls.__dataclass_fields__.keys():
             raise ValueError("expected the fields " + ", ".join(cls.__dataclass_fields__))
         contract, data, samples = plain["contract"], plain["data"], plain["samples"]
-        if not isinstance(samples, int) or samples < 1 or not isinstance(data, str):
+        if not _is_number(samples, int) or samples < 1 or not isinstance(data, str):
             raise ValueError("expected a number of samples and the digest of the data")
         if not _is_mapping(contract, str) or not _is_mapping(plain["accuracy"], int | float):
             raise ValueError("expected the contract in words and accuracies in numbers")
+        _check_named_once(plain, contract, plain["accuracy"])
         survivors = _unpacked(plain["survivors"], samples)
-        return cls(contract, data, samples, plain["accuracy"], survivors)
+        entry = cls(contract, data, samples, plain["accuracy"], survivors)
+        entry.check()
+        return entry
+
+    def check(self) -> None:
+        """Refuse accuracies that such samples and survivors don't have.
+
+        Raises:
+            ValueError: With what contradicts what.
+        """
+        arms = ["filtered", "unfiltered"] if self.contract.get("filter") == "on" else ["unfiltered"]
+        if sorted(self.accuracy) != ["clean", *arms]:
+            raise ValueError(f"expected accuracies of {', '.join(['clean', *arms])}")
+        for name, share in self.accuracy.items():
+            if not 0 <= share <= 1 or not _is_share(share, self.samples):
+                raise ValueError(
+                    f"the accuracy {name} is {share}, a share that none of {self.samples} samples "
+                    "give"
+                )
+        survivors, accuracy = sum(self.survivors), self.accuracy[arms[0]]
+        if accuracy != round(survivors / self.samples, _DIGITS):
+            raise ValueError(
+                f"the accuracy {arms[0]} {accuracy}, but {survivors} of {self.samples} survive"
+            )
+        if self.accuracy["clean"] < accuracy:
+            raise ValueError(
+                f"the accuracy clean {self.accuracy['clean']} lies below that under attack"
+            )
+
+
+def rounded(accuracies: Mapping[str, float]) -> dict[str, float]:
+    """Accuracies as an entry holds them."""
+    return {name: round(share, _DIGITS) for name, share in accuracies.items()}
+
+
+def _is_share(share: float, samples: int) -> bool:
+    """Whether some count of samples has this share, as it is rounded here."""
+    return share == round(round(share * samples) / samples, _DIGITS)
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    """Python takes true and false for numbers."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _is_mapping(value: Any, kind: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(entry, kind) for entry in value.values())
+    return isinstance(value, dict) and all(_is_number(entry, kind) for entry in value.values())
+
+
+class _Repeating(dict[str, Any]):
+    """An object of the file in which a name stands twice: JSON takes the last in silence."""
+
+    twice = ""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    plain = dict(pairs)
+    if len(plain) == len(pairs):
+        return plain
+    names = [name for name, _ in pairs]
+    repeating = _Repeating(plain)
+    repeating.twice = next(name for name in names if names.count(name) > 1)
+    return repeating
+
+
+def _check_named_once(*objects: Any) -> None:
+    for each in objects:
+        if isinstance(each, _Repeating):
+            raise ValueError(f"{each.twice!r} stands there twice")
 
 
 def _packed(bits: tuple[bool, ...]) -> str:
@@ -84,7 +151,10 @@ def _unpacked(text: Any, samples: int) -> tuple[bool, ...]:
     bits = "".join(f"{byte:08b}" for byte in content)
     if len(bits) != samples + -samples % 8 or "1" in bits[samples:]:
         raise ValueError(f"survivors hold {len(bits)} bits, which don't fit {samples} samples")
-    return tuple(bit == "1" for bit in bits[:samples])
+    survivors = tuple(bit == "1" for bit in bits[:samples])
+    if _packed(survivors) != text:
+        raise ValueError(f"survivors are not as they are written here, {_packed(survivors)!r}")
+    return survivors
 
 
 def read_baseline(path: Path) -> dict[str, Entry]:
@@ -102,26 +172,42 @@ def read_baseline(path: Path) -> dict[str, Entry]:
     except (OSError, UnicodeDecodeError) as error:
         raise _no_baseline(path, str(error)) from error
     try:
-        plain = json.loads(text)
+        plain = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise _no_baseline(path, f"it is no JSON, or cut short: {error}") from error
-    return _entries(path, plain)
+    return _entries(path, plain, text)
 
 
-def _entries(path: Path, plain: Any) -> dict[str, Entry]:
+def _entries(path: Path, plain: Any, text: str) -> dict[str, Entry]:
     schema = plain.get("schema") if isinstance(plain, dict) else None
     if schema != SCHEMA:
         raise _no_baseline(path, f"its schema is {schema!r}, and this version reads {SCHEMA}")
     contracts = plain.get("contracts")
     if not isinstance(contracts, dict):
         raise _no_baseline(path, "it has no contracts")
+    for each in (plain, contracts):
+        if isinstance(each, _Repeating):
+            where = _lines(text, each.twice)
+            raise _no_baseline(path, f"{each.twice!r} stands there twice, in {where}")
     found = {}
     for test, entry in contracts.items():
         try:
             found[test] = Entry.from_dict(entry)
         except ValueError as error:
-            raise _no_baseline(path, f"the entry of {test!r} is none: {error}") from error
+            where = _lines(text, test)
+            raise _no_baseline(path, f"the entry of {test!r} ({where}) is none: {error}") from error
     return found
+
+
+def _lines(text: str, name: str) -> str:
+    """Where a name stands in the file, for people."""
+    spelled = (json.dumps(name, ensure_ascii=False), json.dumps(name))
+    numbers = [
+        number
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.lstrip().removeprefix("{").lstrip().startswith(spelled)
+    ]
+    return " and ".join(f"line {number}" for number in numbers) or "a line with others"
 
 
 def _no_baseline(path: Path, reason: str) -> BaselineError:

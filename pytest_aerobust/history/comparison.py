@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_aerobust.contract import Contract
-from pytest_aerobust.history.baseline import Entry
-from pytest_aerobust.history.fingerprints import DataPrint, described, in_order
+from pytest_aerobust.history.baseline import Entry, rounded
+from pytest_aerobust.history.fingerprints import DEFAULTS, DataPrint, described, in_order
 from pytest_aerobust.results import (
     EXEMPT,
     SURVIVED,
@@ -18,7 +18,7 @@ from pytest_aerobust.results import (
 )
 from pytest_aerobust.settings import Update
 from pytest_aerobust.statistics import mcnemar
-from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.subject import Subject
 
 _STANDING = [ord(SURVIVED), ord(EXEMPT)]
 
@@ -29,15 +29,15 @@ class Past:
 
     Attributes:
         contract: What the test demands.
-        samples: What it is measured on.
-        data: What these are known by.
+        subject: What it is measured on.
+        data: What its samples are known by.
         entry: What the baseline holds of it; None where that is nothing.
         update: Whether this run stores what it measures.
         strict: Whether an entry must be there and fit.
     """
 
     contract: Contract
-    samples: Samples
+    subject: Subject
     data: DataPrint
     entry: Entry | None
     update: Update | None = None
@@ -49,11 +49,11 @@ class Past:
             return Regression("stored")
         if self.entry is None:
             return Regression("new", "the baseline has no entry for it", required=self.strict)
-        data, now = self.data, described(self.contract, evaluation)
+        data, now = self.data, described(self.contract, evaluation, self.subject)
         reason = _changed(self.entry.contract, now) or _other_data(self.entry, data)
         if reason:
             return Regression("stale", reason, required=self.strict)
-        ids = self.samples.ids.numpy()[list(data.order)]
+        ids = self.subject.samples.ids.numpy()[list(data.order)]
         before, after = np.array(self.entry.survivors), _standing(evaluation, data)
         open_ = _undecided(evaluation, data)
         lost, won = ids[before & ~after & ~open_], ids[after & ~before & ~open_]
@@ -69,12 +69,12 @@ class Past:
 
     def measured(self, evaluation: Evaluation) -> Entry:
         """The entry that an evaluation makes; it is complete."""
-        accuracies = {name: round(arm.accuracy, 6) for name, arm in evaluation.arms.items()}
+        arms = {name: arm.accuracy for name, arm in evaluation.arms.items()}
         return Entry(
-            contract=described(self.contract, evaluation),
+            contract=described(self.contract, evaluation, self.subject),
             data=self.data.digest,
-            samples=len(self.samples),
-            accuracy={"clean": round(evaluation.pipeline.clean_accuracy, 6), **accuracies},
+            samples=len(self.subject.samples),
+            accuracy=rounded({"clean": evaluation.pipeline.clean_accuracy, **arms}),
             survivors=tuple(_standing(evaluation, self.data).tolist()),
         )
 
@@ -96,8 +96,9 @@ def _undecided(evaluation: Evaluation, data: DataPrint) -> np.ndarray:
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Where two contracts differ, in words; empty where nowhere."""
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    told = [f"{name} was {before.get(name)} and is {now.get(name)}" for name in names]
+    stated = [{**DEFAULTS, **told} for told in (before, now)]
+    pairs = {name: [told.get(name) for told in stated] for name in {**before, **now}}
+    told = [f"{name} was {was} and is {now}" for name, (was, now) in pairs.items() if was != now]
     return f"the contract changed: {', '.join(told)}" if told else ""
 
 

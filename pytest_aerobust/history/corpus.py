@@ -16,7 +16,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pytest_aerobust.errors import MemoryFileError
+from pytest_aerobust.evaluation import Tried
 from pytest_aerobust.files import safe_name, written_whole
+from pytest_aerobust.history.fingerprints import DataPrint
 
 SCHEMA = 1
 _SUFFIX = ".safetensors"
@@ -64,10 +66,48 @@ def recall(folder: Path, test: str) -> Remembered | None:
     try:
         return _read(path)
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise MemoryFileError(
-            f"{path} is no memory of attacks: {error}. Restore it from version control, or delete "
-            "it and store a new one with --aerobust-update"
-        ) from error
+        raise _no_memory(path, str(error)) from error
+
+
+def of_todays(folder: Path, test: str, data: DataPrint, inputs: Tensor) -> Tried | None:
+    """The examples of a test whose samples are there today, with the places of these.
+
+    Args:
+        folder: The memory.
+        test: The test's id.
+        data: What the samples of today are known by.
+        inputs: These samples ``(N, ...)``.
+
+    Returns:
+        None where there are none, or the samples come in another shape.
+
+    Raises:
+        MemoryFileError: The file is damaged, or its examples can't be of these samples.
+    """
+    known = recall(folder, test)
+    if known is None:
+        return None
+    numbered = {digest: number for number, digest in enumerate(known.samples)}
+    pairs = [(place, numbered[each]) for place, each in enumerate(data.samples) if each in numbered]
+    if not pairs:
+        return None
+    if known.examples[0].numel() != inputs[0].numel():
+        raise _no_memory(
+            file_of(folder, test),
+            f"it holds examples of {known.examples[0].numel()} numbers, the samples have "
+            f"{inputs[0].numel()}",
+        )
+    if known.examples.shape[1:] != inputs.shape[1:]:
+        return None
+    rows, numbers = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    return Tried(rows, known.examples[numbers], known.digest)
+
+
+def _no_memory(path: Path, reason: str) -> MemoryFileError:
+    return MemoryFileError(
+        f"{path} is no memory of attacks: {reason}. Restore it from version control, or delete it "
+        "and store a new one with --aerobust-update"
+    )
 
 
 def _read(path: Path) -> Remembered:
@@ -81,7 +121,25 @@ def _read(path: Path) -> Remembered:
     samples = tuple(map(str, told.get("samples", ())))
     if len(samples) != len(examples) or told.get("digest") != _digest(samples, examples):
         raise ValueError("it has changed since it was written")
+    _check_examples(samples, examples)
     return Remembered(samples, examples)
+
+
+def _check_examples(samples: tuple[str, ...], examples: Tensor) -> None:
+    """Whoever writes what can be no example also writes a digest that fits."""
+    if not len(examples):
+        raise ValueError("it holds no examples")
+    if examples.ndim < 2:
+        raise ValueError(f"its examples have shape {tuple(examples.shape)}, expected (n, ...)")
+    if not examples.is_floating_point():
+        raise ValueError(f"its examples are {examples.dtype}, expected floating point numbers")
+    broken = int((~examples.flatten(1).isfinite()).any(dim=1).sum())
+    if broken:
+        verb = "is" if broken == 1 else "are"
+        raise ValueError(f"{broken} of its {len(examples)} examples {verb} NaN or infinite")
+    if len({*samples}) < len(samples):
+        twice = next(name for name in samples if samples.count(name) > 1)
+        raise ValueError(f"the sample {twice} stands there twice")
 
 
 def keep(folder: Path, test: str, found: Mapping[str, Tensor]) -> None:

@@ -10,9 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_aerobust.attacks.search import setting_text
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.results import Evaluation
+from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.subject import Subject
+from pytest_aerobust.targets import MappedTarget, Target
 
 # Longer values of a contract are told by their digest.
 _LONGEST = 80
@@ -82,28 +86,72 @@ def by_content(samples: Samples, found: Mapping[int, Tensor]) -> dict[str, Tenso
     }
 
 
-def described(contract: Contract, evaluation: Evaluation) -> dict[str, str]:
-    """A measurement in words by name: what must be the same for two to be compared."""
+# What an entry leaves out where nobody stated anything else.
+DEFAULTS = {
+    "bounds": "(0.0, 1.0)",
+    "mutable": "all features",
+    "unfiltered model": "the model",
+}
+
+
+def described(contract: Contract, evaluation: Evaluation, subject: Subject) -> dict[str, str]:
+    """A measurement in words by name: what must be the same for two to be compared.
+
+    What marks and fixtures can both state is taken from the subject, where it ends up.
+    """
     told: Mapping[str, Any] = {
         "attack": evaluation.attack,
         "norm": evaluation.norm,
         "eps": evaluation.eps,
         **evaluation.arguments,
+        "private settings": _private(contract.attack.ready),
         "threat": evaluation.threat,
-        "target": evaluation.target,
+        "target": _target(contract.target),
         "filter": "none" if evaluation.filtered is None else "on",
+        "unfiltered model": None if subject.unfiltered_model is None else "one of its own",
         "seed": evaluation.seed,
         "queries": contract.queries,
         "eot": contract.eot,
         "filter_gradient": contract.filter_gradient,
-        "bounds": contract.bounds,
-        "mutable": contract.mutable if isinstance(contract.mutable, tuple) else None,
+        "bounds": _bounds(subject.bounds),
+        "mutable": _mutable(subject),
         "mean": contract.mean,
         "std": contract.std,
         "strength": contract.strength,
         "waived": ", ".join(name for name, _ in contract.waivers) or None,
     }
-    return {name: _short(value) for name, value in told.items() if value is not None}
+    words = {name: _short(value) for name, value in told.items() if value is not None}
+    return {name: text for name, text in words.items() if DEFAULTS.get(name) != text}
+
+
+def _private(attack: object) -> str | None:
+    """What an instance of the user's own keeps to itself."""
+    own = {} if attack is None else vars(attack)
+    private = {name: value for name, value in own.items() if name.startswith("_")}
+    return setting_text(private) if private else None
+
+
+def _target(target: Target | None) -> int | str | None:
+    """All of a mapping, of which a person is shown the beginning."""
+    if not isinstance(target, MappedTarget):
+        return None if target is None else target.plain
+    return " ".join(f"{label}→{wanted}" for label, wanted in target.pairs)
+
+
+def _bounds(box: Box) -> str:
+    """Two numbers where they say it all, in whatever form they were stated."""
+    ends = [set(end.flatten().tolist()) for end in (box.low, box.high)]
+    if all(len(values) == 1 for values in ends):
+        return str(tuple(values.pop() for values in ends))
+    return str(box.arguments[0])
+
+
+def _mutable(subject: Subject) -> str | None:
+    if subject.bounds.mutable is None:
+        return None
+    mask = subject.bounds.mask(subject.samples.inputs[0])
+    digest = hashlib.blake2b(mask.cpu().numpy().tobytes(), digest_size=8).hexdigest()
+    return f"{int(mask.sum())} of {len(mask)} features, digest {digest}"
 
 
 def _short(value: Any) -> str:

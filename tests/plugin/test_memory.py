@@ -3,6 +3,10 @@
 import json
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save
+
+from pytest_aerobust.history.corpus import Remembered
 
 MODEL = """
     import os
@@ -170,6 +174,78 @@ def test_a_damaged_memory_stops_the_contract(remembering):
         result.assert_outcomes(errors=1)
         result.stdout.fnmatch_lines(["*is no memory of attacks: *Restore it from version control*"])
         assert path.read_bytes() == changed
+
+
+def rewritten(path, change, samples=None):
+    """The file with other examples, under a digest that fits them."""
+    with safe_open(path, framework="pt") as file:
+        note = json.loads(file.metadata()["pytest-aerobust-memory"])
+        examples = change(file.get_tensor("examples")).contiguous()
+    names = note["samples"] if samples is None else samples(note["samples"])
+    note |= {"samples": names, "digest": Remembered(tuple(names), examples).digest}
+    path.write_bytes(save({"examples": examples}, {"pytest-aerobust-memory": json.dumps(note)}))
+
+
+def filled(value):
+    """One number of the first example replaced."""
+
+    def change(examples):
+        examples = examples.clone()
+        examples[0, 1] = value
+        return examples
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "samples", "words"),
+    [
+        (filled(float("nan")), None, "1 of its 4 examples is NaN or infinite"),
+        (filled(-float("inf")), None, "1 of its 4 examples is NaN or infinite"),
+        (lambda examples: examples * float("nan"), None, "4 of its 4 examples are NaN or inf"),
+        (lambda examples: (examples * 10).long(), None, "its examples are torch.int64"),
+        (lambda examples: examples[:, 0], None, "its examples have shape (4,)"),
+        (lambda examples: examples[:0], lambda names: [], "it holds no examples"),
+        (lambda examples: examples, lambda names: names[:1] * 4, "stands there twice"),
+        (lambda examples: examples[:, :3], None, "examples of 3 numbers, the samples have 4"),
+    ],
+)
+def test_a_poisoned_memory_is_the_file_s_fault(remembering, change, samples, words):
+    """What fits its digest and can be no example stops the contract; no attack is blamed."""
+    guard(remembering)
+    remembering.run("--aerobust-update")
+    (path,) = (remembering.path / "memory").iterdir()
+    rewritten(path, change, samples)
+    before = path.read_bytes()
+    for options in ((), ("--aerobust-update",)):
+        result = remembering.run(*options)
+        result.assert_outcomes(errors=1)
+        text = result.stdout.str()
+        assert "is no memory of attacks: " in text
+        assert words in text
+        assert "candidates of" not in text
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda examples: examples + 5,  # outside the bounds
+        lambda examples: examples.double() * 1e300,  # no number in the model's precision
+        lambda examples: 1 - examples,  # far outside the ball
+        lambda examples: examples[:, :, None],  # another shape of as many numbers
+    ],
+)
+def test_what_this_attacker_can_not_make_beats_nobody(remembering, change):
+    """Examples of other bounds, budgets or shapes are tried in vain; the attack is as sound."""
+    guard(remembering)
+    remembering.run("--aerobust-update")
+    (path,) = (remembering.path / "memory").iterdir()
+    rewritten(path, change)
+    found, result = row(remembering)
+    result.assert_outcomes(passed=1)
+    assert found.get("memory_fell", 0) == 0
+    assert found["unfiltered_accuracy_high"] == 0.6
 
 
 def test_it_works_under_workers(remembering, monkeypatch):
