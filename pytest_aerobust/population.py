@@ -1,10 +1,11 @@
 """Floors held against the population that the samples were drawn from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
 from itertools import starmap
+from typing import TypeVar
 
 from pytest_aerobust.results import (
     AT_TARGET,
@@ -20,7 +21,6 @@ from pytest_aerobust.results import (
     Arm,
     Evaluation,
     Interval,
-    Regression,
 )
 from pytest_aerobust.statistics import (
     anytime_bounds,
@@ -52,6 +52,9 @@ _SHARES: dict[str, tuple[set[str], set[str]]] = {
 
 # Whose outcome rests on the clean answer, where rounding decides that.
 _ON_CLEAN = {"min_acc": {WRONG}, "max_drop": {WRONG, *_FALLEN}}
+
+
+_T = TypeVar("_T")
 
 
 class _State(Enum):
@@ -88,12 +91,16 @@ class _Risk:
         return (self.passing, self.failing) if at_least else (self.failing, self.passing)
 
 
-def about_population(confidence: Fraction, floors: int, *, sequential: bool = False) -> Check:
-    """A check of floors that takes the samples as a draw from a population.
+def about_population(
+    confidence: Fraction, floors: int, firsts: Sequence[int], *, sequential: bool = False
+) -> Check:
+    """A check of floors that takes the distinct samples as a draw from a population.
 
     Args:
         confidence: Least probability, in (0, 1), that a verdict other than inconclusive is right.
         floors: How many floors the contract has.
+        firsts: Of each sample the place of the first with the same inputs. In sequence that one
+            speaks for its copies, and comes before all of them; else the worst of them does.
         sequential: Whether samples are looked at one after the other, in random order, until the
             test of each floor may end.
     """
@@ -107,8 +114,9 @@ def about_population(confidence: Fraction, floors: int, *, sequential: bool = Fa
         if name == "max_regression" and past is not None and past.status != "compared":
             return about_baseline(floor, past)
         if name not in _SHARES:
-            return _paired(FloorCheck(name, floor, ANYTHING, None, told), evaluation, sides)
-        share = _Share(name, evaluation.pipeline)
+            unknown = FloorCheck(name, floor, ANYTHING, None, told)
+            return _paired(unknown, evaluation, sides, firsts)
+        share = _Share(name, evaluation.pipeline, firsts, merged=not sequential)
         bounds = _in_sequence if sequential else _in_all
         measured = bounds(share, float(floor), sides)
         found = FloorCheck(name, floor, measured, holding(name, floor, measured), told)
@@ -124,7 +132,7 @@ def about_population(confidence: Fraction, floors: int, *, sequential: bool = Fa
 class _Share:
     """The samples of an arm as yes, no and still open, for the quantity of one floor."""
 
-    def __init__(self, name: str, arm: Arm) -> None:
+    def __init__(self, name: str, arm: Arm, firsts: Sequence[int], *, merged: bool) -> None:
         self._name = name
         yes, no = _SHARES[name]
         unsure = set(arm.unsure)
@@ -136,7 +144,12 @@ class _Share:
                 return _State.YES if letter in yes else _State.NO
             return _OPEN.get(letter, _State.NEITHER)
 
-        self._states = [*starmap(state, enumerate(arm.outcomes))]
+        states = [*starmap(state, enumerate(arm.outcomes))]
+        worst_first = [_State.NO, _State.PENDING, _State.UNDECIDED, _State.YES, _State.NEITHER]
+        if not QUANTITIES[name].at_least:
+            worst_first[0], worst_first[3] = _State.YES, _State.NO
+        copies = _by_first(states, firsts)
+        self._states = [min(each, key=worst_first.index) if merged else each[0] for each in copies]
 
     @property
     def yes(self) -> int:
@@ -180,6 +193,14 @@ class _Share:
         return _advice(samples_to_decide(enough))
 
 
+def _by_first(values: Sequence[_T], firsts: Sequence[int]) -> list[list[_T]]:
+    """The values of each distinct sample's copies, its own first."""
+    copies: dict[int, list[_T]] = {}
+    for value, first in zip(values, firsts, strict=True):
+        copies.setdefault(first, []).append(value)
+    return [*copies.values()]
+
+
 def _advice(count: int | None) -> str:
     if count is None:
         return "no number of samples would decide: the share lies too near to the floor"
@@ -211,13 +232,18 @@ def _one_sequence(
     return anytime_bounds(sum(known), len(known), *sides) if known else (0.0, 1.0)
 
 
-def _paired(check: FloorCheck, evaluation: Evaluation, sides: tuple[float, float]) -> FloorCheck:
+def _paired(
+    check: FloorCheck,
+    evaluation: Evaluation,
+    sides: tuple[float, float],
+    firsts: Sequence[int],
+) -> FloorCheck:
     """Of a difference on the same samples, once all is known."""
     past = evaluation.regression if check.name == "max_regression" else None
     if not evaluation.complete or (check.name == "max_regression" and past is None):
         return check
-    trials = evaluation.pipeline.samples
-    pairs = _gained(evaluation) if past is None else _lost(past)
+    trials = len({*firsts})
+    pairs = _gained(evaluation, firsts) if past is None else (past.distinct[:2], past.distinct[2:])
 
     def bounds(count: int) -> Interval:
         shares = [[round(part * count / trials) for part in pair] for pair in pairs]
@@ -237,9 +263,12 @@ def _paired(check: FloorCheck, evaluation: Evaluation, sides: tuple[float, float
 _Pair = tuple[int, int]
 
 
-def _gained(evaluation: Evaluation) -> tuple[_Pair, _Pair]:
+def _gained(evaluation: Evaluation, firsts: Sequence[int]) -> tuple[_Pair, _Pair]:
     """Who stands with the filter alone, and who without it alone: at least, and at most."""
-    filtered, bare = (_standings(arm) for arm in (evaluation.pipeline, evaluation.unfiltered))
+    filtered, bare = (
+        [[all(copies) for copies in _by_first(stands, firsts)] for stands in _standings(arm)]
+        for arm in (evaluation.pipeline, evaluation.unfiltered)
+    )
     return _apart(filtered[0], bare[1]), _apart(filtered[1], bare[0])
 
 
@@ -259,13 +288,6 @@ def _standings(arm: Arm) -> tuple[list[bool], list[bool]]:
 def _apart(ones: list[bool], others: list[bool]) -> _Pair:
     pairs = [*zip(ones, others, strict=True)]
     return pairs.count((True, False)), pairs.count((False, True))
-
-
-def _lost(past: Regression) -> tuple[_Pair, _Pair]:
-    """Who was lost and who was won: at least lost, and at most."""
-    lost, won = len(past.lost), len(past.won)
-    stood, fell = past.undecided
-    return (lost, won + fell), (lost + stood, won)
 
 
 def _interval(low: float, high: float) -> Interval:

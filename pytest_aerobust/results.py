@@ -255,6 +255,8 @@ class Regression:
         won: Places of those that withstand it only now.
         undecided: How many withstood it then, and how many did not, of whom nothing may be
             claimed now.
+        distinct: The same of distinct inputs, each counted once by the worst of its copies: at
+            least lost and at most won, then at most lost and at least won.
         p: McNemar's exact two-sided p: how likely at least so lopsided a change is where losing
             and winning are equally likely.
     """
@@ -267,6 +269,7 @@ class Regression:
     lost: tuple[int, ...] = ()
     won: tuple[int, ...] = ()
     undecided: tuple[int, int] = (0, 0)
+    distinct: tuple[int, int, int, int] = (0, 0, 0, 0)
     p: float = 1.0
 
     @property
@@ -283,8 +286,8 @@ class Regression:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Regression":
         """The inverse of ``dataclasses.asdict``, also after a round trip through JSON."""
-        pairs = {"undecided": (0, 0), **plain}
-        places = {name: tuple(pairs[name]) for name in ("lost", "won", "undecided")}
+        pairs = {"undecided": (0, 0), "distinct": (0, 0, 0, 0), **plain}
+        places = {name: tuple(pairs[name]) for name in ("lost", "won", "undecided", "distinct")}
         return cls(**{**plain, **places})
 
 

@@ -61,3 +61,11 @@ def test_a_session_sees_data_that_were_changed_in_place(change):
     change(held)
     assert prints.of(held).samples != before.samples
     assert prints.of(held) == DataPrint.of(held)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_every_precision_has_a_print(dtype):
+    """Also those that NumPy does not know."""
+    held = samples()
+    other = Samples(held.inputs.to(dtype), held.labels, held.ids)
+    assert len({*DataPrint.of(other).samples}) == 6

@@ -1,6 +1,6 @@
 """An evaluation against the baseline, sample by sample."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,9 +53,10 @@ class Past:
         reason = _changed(self.entry.contract, now) or _other_data(self.entry, data)
         if reason:
             return Regression("stale", reason, required=self.strict)
-        ids = self.subject.samples.ids.numpy()[list(data.order)]
-        before, after = np.array(self.entry.survivors), _standing(evaluation, data)
-        open_ = _undecided(evaluation, data)
+        order = self._order(evaluation)
+        ids = self.subject.samples.ids.numpy()[order]
+        before = _copies_sorted(self.entry.survivors, [data.samples[place] for place in order])
+        after, open_ = _standing(evaluation, order), _undecided(evaluation, order)
         lost, won = ids[before & ~after & ~open_], ids[after & ~before & ~open_]
         return Regression(
             "compared",
@@ -64,8 +65,36 @@ class Past:
             lost=tuple(sorted(lost.tolist())),
             won=tuple(sorted(won.tolist())),
             undecided=(int((open_ & before).sum()), int((open_ & ~before).sum())),
+            distinct=self._distinct(order, before, after, open_),
             p=mcnemar(len(lost), len(won)),
         )
+
+    def _order(self, evaluation: Evaluation) -> np.ndarray:
+        """The baseline's order of the samples; of copies those that stand come first.
+
+        Nobody knows which copy was which, so as many as possible are taken to be what they were.
+        """
+        places = np.arange(len(self.data.samples))
+        fallen, open_ = ~_standing(evaluation, places), _undecided(evaluation, places)
+        ranks = np.where(open_, 1, 2 * fallen)
+        order = sorted(self.data.order, key=lambda place: (self.data.samples[place], ranks[place]))
+        return np.array(order)
+
+    def _distinct(
+        self, order: np.ndarray, before: np.ndarray, after: np.ndarray, open_: np.ndarray
+    ) -> tuple[int, int, int, int]:
+        """Lost and won inputs, whatever label a copy has: one stands where all its copies do."""
+        _, groups = np.unique(self.subject.samples.firsts.numpy()[order], return_inverse=True)
+        count = groups.max() + 1
+
+        def all_of(standing: np.ndarray) -> np.ndarray:
+            whole: np.ndarray = np.bincount(groups, weights=~standing, minlength=count) == 0
+            return whole
+
+        stood, least, most = all_of(before), all_of(after), all_of(after | open_)
+        pairs = ((stood, ~most), (~stood, most), (stood, ~least), (~stood, least))
+        lost, most_won, most_lost, won = (int((one & other).sum()) for one, other in pairs)
+        return lost, most_won, most_lost, won
 
     def measured(self, evaluation: Evaluation) -> Entry:
         """The entry that an evaluation makes; it is complete."""
@@ -75,22 +104,28 @@ class Past:
             data=self.data.digest,
             samples=len(self.subject.samples),
             accuracy=rounded({"clean": evaluation.pipeline.clean_accuracy, **arms}),
-            survivors=tuple(_standing(evaluation, self.data).tolist()),
+            survivors=tuple(_standing(evaluation, self._order(evaluation)).tolist()),
         )
 
 
-def _standing(evaluation: Evaluation, data: DataPrint) -> np.ndarray:
-    return np.isin(in_order(evaluation.pipeline.outcomes, data.order), _STANDING)
+def _copies_sorted(standing: Sequence[bool], digests: Sequence[str]) -> np.ndarray:
+    """Bits in the order of their samples' digests; of equal ones those that stand come first."""
+    order = sorted(range(len(digests)), key=lambda place: (digests[place], not standing[place]))
+    return np.array(standing)[order]
 
 
-def _undecided(evaluation: Evaluation, data: DataPrint) -> np.ndarray:
+def _standing(evaluation: Evaluation, order: np.ndarray) -> np.ndarray:
+    return np.isin(in_order(evaluation.pipeline.outcomes, order), _STANDING)
+
+
+def _undecided(evaluation: Evaluation, order: np.ndarray) -> np.ndarray:
     """Of whom nothing may be claimed, in the order of the baseline."""
     arm = evaluation.pipeline
     unsure = np.zeros(arm.samples, dtype=bool)
     unsure[list(arm.unsure)] = True
-    wrong = in_order(arm.outcomes, data.order) == ord(WRONG)
-    undecided = in_order(arm.outcomes, data.order) == ord(UNDECIDED)
-    open_: np.ndarray = undecided | (wrong & unsure[list(data.order)])
+    letters = in_order(arm.outcomes, order)
+    wrong, undecided = letters == ord(WRONG), letters == ord(UNDECIDED)
+    open_: np.ndarray = undecided | (wrong & unsure[order])
     return open_
 
 

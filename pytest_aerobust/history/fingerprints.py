@@ -40,7 +40,7 @@ class DataPrint:
     def of(cls, samples: Samples) -> "DataPrint":
         """Hash every sample with its label, in its own precision."""
         inputs = samples.inputs.detach().cpu().contiguous()
-        rows = inputs.flatten(1).numpy()
+        rows = inputs.flatten(1).view(torch.uint8).numpy()  # NumPy has no bfloat16
         labels = samples.labels.cpu().numpy()
         digests = [
             hashlib.blake2b(row.data, digest_size=16, salt=label.tobytes()).digest()

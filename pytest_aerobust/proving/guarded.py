@@ -115,7 +115,8 @@ class Guarded:
         if confidence is None:
             return about_samples
         stated = len([*floors])
-        return about_population(confidence, stated, sequential=self.contract.sequential)
+        firsts = self.subject.samples.firsts.tolist()
+        return about_population(confidence, stated, firsts, sequential=self.contract.sequential)
 
     def need(self, full: bool) -> Callable[[Evaluation], Need]:
         """What its verdict needs, or all of it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from pytest_aerobust.arguments import FeatureBounds
 from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.box import Box
+from pytest_aerobust.subjects.repeats import first_places
 from pytest_aerobust.subjects.state import isolated
 
 # Samples of a clean pass.
@@ -42,6 +44,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def firsts(self) -> Tensor:
+        """Of each sample the place of the first one with the same inputs, ``(N,)``."""
+        return first_places(self.inputs)
 
     def chunks(self) -> tuple[Tensor, ...]:
         """The inputs in batches for a pass that keeps nothing for gradients."""
@@ -342,8 +349,13 @@ def stratified(samples: Samples, count: int, seed: int) -> Samples:
 
 
 def shuffled(samples: Samples, seed: int) -> Samples:
-    """The same samples in a seeded random order."""
+    """The same samples in a seeded random order, and repeats after all distinct ones.
+
+    Were they mixed, inputs with many copies would come early.
+    """
     rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(samples)))
+    repeats = samples.firsts[rows] != rows
+    rows = torch.cat([rows[~repeats], rows[repeats]])
     return replace(
         samples,
         inputs=samples.inputs[rows],

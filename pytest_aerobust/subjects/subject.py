@@ -23,6 +23,7 @@ from pytest_aerobust.subjects.models import (
     model_module,
 )
 from pytest_aerobust.subjects.pipeline import Classifier, Normalise
+from pytest_aerobust.subjects.repeats import repeat_notes
 from pytest_aerobust.subjects.state import borrowed, isolated
 
 
@@ -243,6 +244,8 @@ def build_subject(
         checked = check_samples(data, bounds, classes)
         chosen = checked if samples is None else _drawn(checked, samples, seed)
         chosen = shuffled(chosen, seed) if shuffle else chosen
+        told = repeat_notes(chosen.firsts, chosen.labels)
+        chosen = replace(chosen, notes=(*chosen.notes, *told)) if told else chosen
         front = None
         if mean is not None or std is not None:
             front = Normalise(mean, std, tuple(chosen.inputs.shape[1:]))

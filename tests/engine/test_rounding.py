@@ -268,7 +268,7 @@ def test_undecided_samples_widen_the_bounds_of_a_population(letters, floor, outc
     data = two_classes(*[0.2] * 10, *[0.9] * 10)
     found = evaluate(Line(), data, attack="fgsm", eps=0.01)
     evaluation = replace(found, unfiltered=Arm(mixed))
-    check = about_population(Fraction(95, 100), 1, sequential=sequential)
+    check = about_population(Fraction(95, 100), 1, range(len(mixed)), sequential=sequential)
     assert judge(Floors(min_acc=Fraction(floor)), evaluation, check).outcome == outcome
 
 
