@@ -13,6 +13,7 @@ from pytest_aerobust.arguments import FilterGradient, Statistics
 from pytest_aerobust.catalogue import fitting
 from pytest_aerobust.errors import AerobustError, AttackError, FilterError, ModelError
 from pytest_aerobust.subjects.answers import Answers
+from pytest_aerobust.subjects.batches import Batches
 from pytest_aerobust.subjects.state import generators
 from pytest_aerobust.subjects.substitutes import Fault, as_identity, filter_fault
 
@@ -92,6 +93,7 @@ class Classifier:
         passing: How gradients pass the filter; None lets the filter's own gradient decide.
         draws: How many answers are averaged, where filter or model draw random numbers.
         seed: Seed of those draws.
+        usual: The size of a batch in the clean pass.
 
     Attributes:
         draws: The same; 1 from the clean pass on, where all of them were alike.
@@ -107,9 +109,11 @@ class Classifier:
         passing: FilterGradient | None = None,
         draws: int = 1,
         seed: int = 0,
+        usual: int = 2,
     ) -> None:
         self.name, self.draws = name, draws
         self._seed, self._asked = seed, 0
+        self._batches = {part: Batches(part, usual) for part in ("filter", "model")}
         self._filter, self._passing = filter, passing
         self._layers = [layer for layer in (front, model) if layer is not None]
         self._answers = Answers() if answers is None else answers
@@ -119,7 +123,9 @@ class Classifier:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of how it was asked and its answers were read."""
-        return (*getattr(self._filter, "notes", ()), *self._notes, *self._answers.notes)
+        filled = (note for batches in self._batches.values() for note in batches.notes)
+        own = getattr(self._filter, "notes", ())
+        return (*own, *self._notes, *filled, *self._answers.notes)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits ``(N, K)`` of inputs ``(N, ...)``, as an attacker asks for them.
@@ -151,9 +157,10 @@ class Classifier:
         if self._probes is None:
             self._probes = inputs[:_PROBES].detach().clone()
         with self._draw("judge", 0):
-            seen = self.filtered(inputs)
-        if self.draws == 1:
-            return seen, self._logits(seen, "clean", inputs)[None]
+            if self.draws == 1:
+                seen, logits = self._once(inputs, "clean")
+                return seen, logits[None]
+            seen = self._filtered(inputs)
         return seen, self._drawn(inputs, "clean", "judge")
 
     def settle(self, logits: Tensor) -> Tensor:
@@ -169,7 +176,8 @@ class Classifier:
 
     def _mean(self, inputs: Tensor, stream: str) -> Tensor:
         if self.draws == 1:
-            return self._once(inputs, "attacked")
+            with self._draw(stream, 0):
+                return self._once(inputs, "attacked")[1]
         return self._drawn(inputs, "attacked", stream).mean(dim=0)
 
     def _drawn(self, inputs: Tensor, kind: str, stream: str) -> Tensor:
@@ -184,7 +192,7 @@ class Classifier:
 
             def draw(inputs: Tensor, number: int = number) -> Tensor:
                 with self._draw(stream, number):
-                    return self._once(inputs, kind)
+                    return self._once(inputs, kind)[1]
 
             draws.append(draw(inputs) if kept else _recomputed(draw, inputs))
         return torch.stack(draws)
@@ -199,14 +207,17 @@ class Classifier:
         with generators(int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())):
             yield
 
-    def _once(self, inputs: Tensor, kind: str) -> Tensor:
-        return self._logits(self.filtered(inputs), kind, inputs)
+    def _once(self, inputs: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+        """What the filter makes of inputs, and the logits."""
+        seen = self._filtered(inputs)
+        return seen, self._logits(seen, kind, inputs)
 
     def filtered(self, inputs: Tensor) -> Tensor:
-        """What the filter makes of inputs; a copy of the inputs where there is none.
+        """What the filter makes of inputs; a copy of the inputs where there is none."""
+        return self._filtered(inputs)
 
-        Modules may work in place, so neither gets the samples themselves.
-        """
+    def _filtered(self, inputs: Tensor) -> Tensor:
+        # Modules may work in place, so neither gets the samples themselves.
         inputs = inputs.clone()
         if self._filter is None:
             return inputs
@@ -217,6 +228,9 @@ class Classifier:
         return self._through_filter(inputs)
 
     def _through_filter(self, inputs: Tensor) -> Tensor:
+        return self._batches["filter"].ask(self._filter_outputs, inputs)
+
+    def _filter_outputs(self, inputs: Tensor) -> Tensor:
         outputs = _asked("filter", FilterError, cast("nn.Module", self._filter), inputs)
         if not isinstance(outputs, Tensor):
             raise FilterError(
@@ -259,13 +273,16 @@ class Classifier:
         return self._logits(seen, "clean", seen)
 
     def _logits(self, seen: Tensor, kind: str, inputs: Tensor) -> Tensor:
-        outputs: Any = seen
-        for layer in self._layers:
-            outputs = _asked("model", ModelError, layer, outputs)
-        logits = self._answers.read(outputs, len(seen))
+        logits = self._batches["model"].ask(self._model_logits, seen)
         if not logits.isfinite().all():
             self._blame(logits, seen, kind, inputs)
         return logits
+
+    def _model_logits(self, seen: Tensor) -> Tensor:
+        outputs: Any = seen
+        for layer in self._layers:
+            outputs = _asked("model", ModelError, layer, outputs)
+        return self._answers.read(outputs, len(seen))
 
     def _blame(self, outputs: Tensor, seen: Tensor, kind: str, inputs: Tensor) -> NoReturn:
         """Say who brought the first NaN or infinity."""

@@ -143,7 +143,13 @@ class Subject:
 
     def _sides(self, device: torch.device, seed: int) -> Sides:
         answers, own = Answers(), self.unfiltered_model
-        side = partial(Classifier, front=self.front, draws=self.draws, seed=seed)
+        side = partial(
+            Classifier,
+            front=self.front,
+            draws=self.draws,
+            seed=seed,
+            usual=len(self.samples.chunks()[0]),
+        )
         known = side("model", self.model, filter=None, answers=answers)
         return Sides(
             unfiltered=known if own is None else side("model", own, filter=None),
