@@ -192,7 +192,10 @@ def measure(
     """
     started = time.perf_counter()
     subject.check_access(measurement.attack.spec)
-    with isolated(measurement.stream), subject.borrowed(device, measurement.stream) as sides:
+    with (
+        isolated(measurement.stream),
+        subject.borrowed(device, measurement.stream, fast=True) as sides,
+    ):
         known = Carried() if carried is None else carried
         run = _Run(
             subject.bounds, subject.classes, sides, measurement, on_examples, need, known, started

@@ -14,6 +14,7 @@ from pytest_aerobust.catalogue import fitting
 from pytest_aerobust.errors import AerobustError, AttackError, FilterError, ModelError
 from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.batches import Batches
+from pytest_aerobust.subjects.layout import Layout
 from pytest_aerobust.subjects.state import generators
 from pytest_aerobust.subjects.substitutes import Fault, as_identity, filter_fault
 
@@ -94,6 +95,7 @@ class Classifier:
         draws: How many answers are averaged, where filter or model draw random numbers.
         seed: Seed of those draws.
         usual: The size of a batch in the clean pass.
+        layout: Of the weights of both; given up where a question fails.
 
     Attributes:
         draws: The same; 1 from the clean pass on, where all of them were alike.
@@ -110,9 +112,11 @@ class Classifier:
         draws: int = 1,
         seed: int = 0,
         usual: int = 2,
+        layout: Layout | None = None,
     ) -> None:
         self.name, self.draws = name, draws
         self._seed, self._asked = seed, 0
+        self._layout = layout
         self._batches = {part: Batches(part, usual) for part in ("filter", "model")}
         self._filter, self._passing = filter, passing
         self._layers = [layer for layer in (front, model) if layer is not None]
@@ -208,17 +212,23 @@ class Classifier:
             yield
 
     def _once(self, inputs: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-        """What the filter makes of inputs, and the logits."""
-        seen = self._filtered(inputs)
-        return seen, self._logits(seen, kind, inputs)
+        """What the filter makes of inputs, and the logits; in a layout in which they answer."""
+        try:
+            seen = self._filtered(inputs)
+            return seen, self._logits(seen, kind, inputs)
+        except AerobustError:
+            if self._layout is None or not self._layout.restore():
+                raise
+        return self._once(inputs, kind)
 
     def filtered(self, inputs: Tensor) -> Tensor:
         """What the filter makes of inputs; a copy of the inputs where there is none."""
         return self._filtered(inputs)
 
     def _filtered(self, inputs: Tensor) -> Tensor:
-        # Modules may work in place, so neither gets the samples themselves.
-        inputs = inputs.clone()
+        # Modules may work in place, so neither gets the samples themselves, and what an attack
+        # makes of them may have other strides than they have.
+        inputs = inputs.clone(memory_format=torch.contiguous_format)
         if self._filter is None:
             return inputs
         if inputs.requires_grad and self._passes() == "identity":
@@ -324,7 +334,7 @@ class Classifier:
                 "or NumPy inside?). Attack it with threat='black-box' and an attack that asks "
                 f"only for answers, such as {', '.join(fitting('black-box')[:3])}"
             )
-        return gradient
+        return gradient.contiguous()
 
 
 def _recomputed(draw: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

@@ -21,27 +21,36 @@ def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[None]:
     training = [part.training for part in parts]
     parameters = [p for module in modules for p in module.parameters()]
     needs_gradient = [p.requires_grad for p in parameters]
+    homes = [_homes(module) for module in modules]
+    with kept_buffers(modules):
+        try:
+            for module in modules:
+                module.eval()
+                module.to(device)
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for module, home in zip(modules, homes, strict=True):
+                _send_home(module, home)
+            for parameter, needed in zip(parameters, needs_gradient, strict=True):
+                parameter.requires_grad_(needed)
+            for part, mode in zip(parts, training, strict=True):
+                part.training = mode
+
+
+@contextmanager
+def kept_buffers(modules: list[nn.Module]) -> Iterator[None]:
+    """Whatever is done to the modules' buffers, afterwards they are the same, and hold the same."""
     buffers = [
         (part, name, buffer, buffer.detach().clone())
-        for part in parts
+        for module in modules
+        for part in module.modules()
         for name, buffer in part.named_buffers(recurse=False)
     ]
-    homes = [_homes(module) for module in modules]
     try:
-        for module in modules:
-            module.eval()
-            module.to(device)
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        with _channels_last(parameters):
-            yield
+        yield
     finally:
-        for module, home in zip(modules, homes, strict=True):
-            _send_home(module, home)
-        for parameter, needed in zip(parameters, needs_gradient, strict=True):
-            parameter.requires_grad_(needed)
-        for part, mode in zip(parts, training, strict=True):
-            part.training = mode
         for part, name, buffer, content in buffers:
             # Forward may have put another tensor in its place, of whatever shape.
             part._buffers[name] = buffer
@@ -60,24 +69,6 @@ def digest(modules: Iterable[nn.Module]) -> tuple[int, ...]:
 def _hash(tensor: torch.Tensor) -> int:
     content = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())
-
-
-@contextmanager
-def _channels_last(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Weights of 2-d convolutions with their channels innermost; then the very same tensors again.
-
-    On a CPU pooling and convolutions take a third less time in this layout.
-    """
-    kernels = [p for p in parameters if p.ndim == 4 and p.device.type == "cpu"]
-    originals = [kernel.data for kernel in kernels]
-    try:
-        for kernel in kernels:
-            # Not `contiguous`: with one channel both formats fit, and it would keep the first.
-            kernel.data = kernel.data.clone(memory_format=torch.channels_last)
-        yield
-    finally:
-        for kernel, original in zip(kernels, originals, strict=True):
-            kernel.data = original
 
 
 def _homes(module: nn.Module) -> torch.device | None:

@@ -1,21 +1,22 @@
 """Model, filter and data as one subject of evaluations."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pytest_aerobust.arguments import FeatureBounds, FilterGradient, Mask, Statistics, hull
 from pytest_aerobust.catalogue import AttackSpec
-from pytest_aerobust.errors import ContractError, DataError, FilterError
+from pytest_aerobust.errors import ContractError, DataError, FilterError, ModelError
 from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples, check_samples, shuffled, stratified
 from pytest_aerobust.subjects.estimators import BlackBox, check_estimator, common_classes
+from pytest_aerobust.subjects.layout import Layout, Reply
 from pytest_aerobust.subjects.models import (
     device_of,
     filter_module,
@@ -24,7 +25,11 @@ from pytest_aerobust.subjects.models import (
 )
 from pytest_aerobust.subjects.pipeline import Classifier, Normalise
 from pytest_aerobust.subjects.repeats import repeat_notes
-from pytest_aerobust.subjects.state import borrowed, isolated
+from pytest_aerobust.subjects.state import borrowed, isolated, kept_buffers
+
+# Clean samples that are asked about in either layout, as from 16 on torch may take another
+# convolution, and those of whom gradients are asked, which cost most.
+_FEW, _FEWER = 16, 2
 
 
 @dataclass(frozen=True)
@@ -117,17 +122,32 @@ class Subject:
                 part.check_access(spec, name)
 
     @contextmanager
-    def borrowed(self, device: str | None, seed: int = 0) -> Iterator[Sides]:
+    def borrowed(self, device: str | None, seed: int = 0, *, fast: bool = False) -> Iterator[Sides]:
         """The sides, ready to be attacked; everything is given back as it was.
 
         Args:
             device: Where to run; None stays where the model is.
-            seed: Seed of the draws that are averaged.
+            seed: Seed of whatever the sides draw.
+            fast: Whether convolutions may get a faster memory layout. It pays where many questions
+                follow the few that show whether the answers are the same in it.
         """
         place = device_of(self.model) if device is None else _checked_device(device)
         notes = self._mode_notes()
-        with borrowed(self.modules, place):
-            yield replace(self._sides(place, seed), modules=tuple(self.modules), notes=notes)
+        with borrowed(self.modules, place), ExitStack() as stack:
+            layout = Layout(self.modules) if fast else None
+            if layout is not None:
+                stack.enter_context(layout.changed(lambda: self._replies(place, seed)))
+            sides = self._sides(place, seed, layout)
+            yield replace(sides, modules=tuple(self.modules), notes=notes)
+
+    def _replies(self, device: torch.device, seed: int) -> list[Reply]:
+        """What each side says to a few clean samples."""
+        with kept_buffers(self.modules):
+            # One draw, as the same generators draw it in either layout.
+            sides = replace(self, draws=1)._sides(device, seed)
+            asked = dict.fromkeys((sides.unfiltered, sides.known, sides.pipeline))
+            few = sides.samples.inputs[:_FEW]
+            return [_reply(side, few) for side in asked if side is not None]
 
     def _mode_notes(self) -> tuple[str, ...]:
         named = {
@@ -141,7 +161,7 @@ class Subject:
             if module is not None and any(part.training for part in module.modules())
         )
 
-    def _sides(self, device: torch.device, seed: int) -> Sides:
+    def _sides(self, device: torch.device, seed: int, layout: Layout | None = None) -> Sides:
         answers, own = Answers(), self.unfiltered_model
         side = partial(
             Classifier,
@@ -149,6 +169,7 @@ class Subject:
             draws=self.draws,
             seed=seed,
             usual=len(self.samples.chunks()[0]),
+            layout=layout,
         )
         known = side("model", self.model, filter=None, answers=answers)
         return Sides(
@@ -170,6 +191,24 @@ class Subject:
                 self.samples.notes,
             ),
         )
+
+
+def _reply(side: Classifier, inputs: Tensor) -> Reply:
+    with torch.no_grad():
+        _, logits = side.clean(inputs)
+    return Reply(logits[0], _slopes(side, inputs[:_FEWER]))
+
+
+def _slopes(side: Classifier, inputs: Tensor) -> Tensor:
+    """Gradients ``(n, ...)`` of logits; the logits where they have none."""
+    asked = inputs.clone().requires_grad_()
+    logits = side(asked)
+    # Weights of both signs, as those of probabilities would add up to nothing.
+    loss = (logits * torch.linspace(-1, 1, logits.shape[1]).to(logits)).sum()
+    try:
+        return side.gradient(loss, asked)
+    except ModelError:
+        return logits.detach()
 
 
 def _checked_device(name: str) -> torch.device:
