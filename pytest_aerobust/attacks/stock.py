@@ -19,6 +19,7 @@ from foolbox.attacks import (
 from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
 from foolbox.attacks.gradient_descent_base import BaseGradientDescent
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.questions import Questions, SearchEnded, SearchEndless
@@ -272,7 +273,7 @@ class _Asked(nn.Module):
 
     def __init__(self, ask: Callable[[Tensor], Tensor], frame: _Frame, problem: Problem) -> None:
         super().__init__()
-        self._ask, self._frame = ask, frame
+        self._ask, self._gradient, self._frame = ask, problem.gradient, frame
         self._originals, self._mutable = problem.inputs, problem.bounds.mutable
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -281,7 +282,38 @@ class _Asked(nn.Module):
             # Foolbox asks about its batch in its order. What may not change is as it was, so
             # that no answer and no gradient comes from there.
             inputs = torch.where(self._mutable, inputs, self._originals)
-        return self._ask(inputs)
+        if not inputs.requires_grad:
+            return self._ask(inputs)
+        question = inputs, self._ask, self._gradient
+        followed: Tensor = _Followed.apply(*question)  # type: ignore[no-untyped-call]  # torch's
+        return followed
+
+
+class _Followed(torch.autograd.Function):
+    """Logits, whose backward pass is the engine's own question, however the attack asks for it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        ask: Callable[[Tensor], Tensor],
+        gradient: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        ctx.ask, ctx.gradient = ask, gradient
+        ctx.inputs = inputs.detach().requires_grad_()
+        with torch.enable_grad():
+            ctx.logits = ask(ctx.inputs)
+        answers: Tensor = ctx.logits.detach()
+        return answers
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, weights: Tensor) -> tuple[Tensor, None, None]:
+        with torch.enable_grad():
+            # Its graph is gone once it was followed.
+            logits = ctx.ask(ctx.inputs) if ctx.logits is None else ctx.logits
+            ctx.logits = None
+            return ctx.gradient((logits * weights).sum(), ctx.inputs), None, None
 
 
 def _into_ball(candidates: Tensor, problem: Problem, norm: Norm) -> Tensor:

@@ -16,6 +16,7 @@ from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.batches import Batches
 from pytest_aerobust.subjects.layout import Layout
 from pytest_aerobust.subjects.state import generators
+from pytest_aerobust.subjects.streams import Stream
 from pytest_aerobust.subjects.substitutes import Fault, as_identity, filter_fault
 
 # Clean samples that show whether a filter has a gradient.
@@ -93,7 +94,7 @@ class Classifier:
         answers: How the model's answers are read, shared by all sides of one model.
         passing: How gradients pass the filter; None lets the filter's own gradient decide.
         draws: How many answers are averaged, where filter or model draw random numbers.
-        seed: Seed of those draws.
+        seed: Seed of whatever filter or model draw from the global generators.
         usual: The size of a batch in the clean pass.
         layout: Of the weights of both; given up where a question fails.
 
@@ -116,7 +117,7 @@ class Classifier:
     ) -> None:
         self.name, self.draws = name, draws
         self._seed, self._asked = seed, 0
-        self._layout = layout
+        self._stream, self._layout = Stream(_derived(seed, name)), layout
         self._batches = {part: Batches(part, usual) for part in ("filter", "model")}
         self._filter, self._passing = filter, passing
         self._layers = [layer for layer in (front, model) if layer is not None]
@@ -203,12 +204,15 @@ class Classifier:
 
     @contextmanager
     def _draw(self, stream: str, number: int) -> Iterator[None]:
-        """The global generators as this draw is to find them; where nothing is averaged, as is."""
+        """The global generators as this draw is to find them, and afterwards as they were.
+
+        Where nothing is averaged each question goes on where the last one stopped.
+        """
         if self.draws == 1:
-            yield
+            with self._stream.resumed():
+                yield
             return
-        told = f"{self._seed}/{stream}/{number}"
-        with generators(int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())):
+        with generators(_derived(self._seed, stream, number)):
             yield
 
     def _once(self, inputs: Tensor, kind: str) -> tuple[Tensor, Tensor]:
@@ -223,7 +227,8 @@ class Classifier:
 
     def filtered(self, inputs: Tensor) -> Tensor:
         """What the filter makes of inputs; a copy of the inputs where there is none."""
-        return self._filtered(inputs)
+        with self._stream.resumed():
+            return self._filtered(inputs)
 
     def _filtered(self, inputs: Tensor) -> Tensor:
         # Modules may work in place, so neither gets the samples themselves, and what an attack
@@ -323,7 +328,9 @@ class Classifier:
         gradient = None
         if loss.requires_grad:
             try:
-                (gradient,) = torch.autograd.grad(loss, inputs, allow_unused=True)
+                # Hooks, and what is worked out again, may draw here, too.
+                with self._stream.resumed():
+                    (gradient,) = torch.autograd.grad(loss, inputs, allow_unused=True)
             except Exception as cause:
                 raise ModelError(
                     f"{self.name} raised {type(cause).__name__} in its backward pass: {cause}"
@@ -335,6 +342,12 @@ class Classifier:
                 f"only for answers, such as {', '.join(fitting('black-box')[:3])}"
             )
         return gradient.contiguous()
+
+
+def _derived(seed: int, *use: str | int) -> int:
+    """A seed of its own for each use of a seed."""
+    told = "/".join(map(str, (seed, *use)))
+    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())
 
 
 def _recomputed(draw: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from numpy.random import mtrand
 from torch import nn
 
 
@@ -102,13 +103,14 @@ def isolated(seed: int) -> Iterator[None]:
 @contextmanager
 def generators(seed: int) -> Iterator[None]:
     """The global generators seeded; afterwards as they were."""
-    python, numpy = random.getstate(), np.random.get_state()
+    python, bits, numpy = random.getstate(), mtrand.get_bit_generator(), np.random.get_state()
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         try:
             seed_globals(seed)
             yield
         finally:
             random.setstate(python)
+            mtrand.set_bit_generator(bits)
             np.random.set_state(numpy)
 
 
