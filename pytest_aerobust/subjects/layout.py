@@ -1,12 +1,13 @@
 """A faster memory layout for convolutions, where nobody notices it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+# From this batch on a faster layout pays for the questions that it takes.
+_LARGE = 64
 # Logits that differ by less than this share of their length differ by rounding.
 _ROUNDING = 1e-4
 # And gradients, where a ReLU may open whose input was 0 to rounding.
@@ -40,9 +41,10 @@ class Layout:
 
     Args:
         modules: Whose weights they are, on the device of the run.
+        replies: Puts the same questions at each call.
     """
 
-    def __init__(self, modules: list[nn.Module]) -> None:
+    def __init__(self, modules: list[nn.Module], replies: Callable[[], list[Reply]]) -> None:
         self._kernels = [
             parameter
             for module in modules
@@ -50,31 +52,27 @@ class Layout:
             if parameter.ndim == 4 and parameter.device.type == "cpu"
         ]
         self._originals = [kernel.data for kernel in self._kernels]
+        self._replies = replies
+        self._tried = not self._kernels
         self._changed = False
 
-    @contextmanager
-    def changed(self, replies: Callable[[], list[Reply]]) -> Iterator[None]:
-        """The faster layout, if the same questions are answered alike in both; then as it was.
+    def prepare(self, samples: int) -> None:
+        """Change to the faster layout, if the same questions are answered alike in both.
 
-        Args:
-            replies: Puts the same questions at each call.
+        They are put once, before the first batch that is large enough to pay for them.
         """
-        try:
-            self._change(replies)
-            yield
-        finally:
-            self.restore()
+        if not self._tried and samples >= _LARGE:
+            self._tried = True
+            self._change()
 
-    def _change(self, replies: Callable[[], list[Reply]]) -> None:
-        if not self._kernels:
-            return
+    def _change(self) -> None:
         try:
-            expected = replies()
+            expected = self._replies()
             self._changed = True
             for kernel in self._kernels:
                 # Not `contiguous`: with one channel both formats fit, and it would keep the first.
                 kernel.data = kernel.data.clone(memory_format=torch.channels_last)
-            found = replies()
+            found = self._replies()
             alike = all(one.like(other) for one, other in zip(expected, found, strict=True))
         except Exception:
             # Who fails without the layout will say so in the run.

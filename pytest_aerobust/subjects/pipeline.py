@@ -217,6 +217,8 @@ class Classifier:
 
     def _once(self, inputs: Tensor, kind: str) -> tuple[Tensor, Tensor]:
         """What the filter makes of inputs, and the logits; in a layout in which they answer."""
+        if self._layout is not None:
+            self._layout.prepare(len(inputs))
         try:
             seen = self._filtered(inputs)
             return seen, self._logits(seen, kind, inputs)

@@ -1,7 +1,7 @@
 """Model, filter and data as one subject of evaluations."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -133,16 +133,17 @@ class Subject:
         """
         place = device_of(self.model) if device is None else _checked_device(device)
         notes = self._mode_notes()
-        with borrowed(self.modules, place), ExitStack() as stack:
-            layout = Layout(self.modules) if fast else None
-            if layout is not None:
-                stack.enter_context(layout.changed(lambda: self._replies(place, seed)))
-            sides = self._sides(place, seed, layout)
-            yield replace(sides, modules=tuple(self.modules), notes=notes)
+        with borrowed(self.modules, place):
+            layout = Layout(self.modules, lambda: self._replies(place, seed))
+            sides = self._sides(place, seed, layout if fast else None)
+            try:
+                yield replace(sides, modules=tuple(self.modules), notes=notes)
+            finally:
+                layout.restore()
 
     def _replies(self, device: torch.device, seed: int) -> list[Reply]:
         """What each side says to a few clean samples."""
-        with kept_buffers(self.modules):
+        with torch.enable_grad(), kept_buffers(self.modules):
             # One draw, as the same generators draw it in either layout.
             sides = replace(self, draws=1)._sides(device, seed)
             asked = dict.fromkeys((sides.unfiltered, sides.known, sides.pipeline))

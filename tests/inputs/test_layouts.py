@@ -112,9 +112,9 @@ def test_answers_to_every_attack(attack, images):
     model = Net(viewed).eval()
     labels = model(images).argmax(dim=1)
     found = evaluate(
-        model, (images[:20], labels[:20]), attack=attack, eps=0.5, attack_args={"steps": 3}
+        model, (images[:80], labels[:80]), attack=attack, eps=0.5, attack_args={"steps": 3}
     )
-    assert found.unfiltered.correct == 20
+    assert found.unfiltered.correct == 80
 
 
 class Smoothing(nn.Module):
@@ -221,8 +221,8 @@ def test_the_faster_layout_is_kept_where_nobody_notices(build):
     """Ordinary convnets are attacked with the channels of their weights innermost."""
     torch.manual_seed(0)
     model = build()
-    inputs = torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(1))
-    labels = torch.arange(40) % 10
+    inputs = torch.rand(80, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(80) % 10
     layouts = []
     model[0].register_forward_hook(
         lambda layer, inputs, outputs: layouts.append(
