@@ -5,6 +5,8 @@ import importlib
 import subprocess
 import sys
 import textwrap
+import time
+import types
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from pytest_aerobust.history.identity import Identity, NotFollowedError
+from pytest_aerobust.history.identity import Identity, NotFollowedError, TooLongError
 
 SCALE = 2.0
 
@@ -272,3 +274,124 @@ def test_another_process_says_the_same(tmp_path):
         )
         said.append(result.stdout)
     assert said[0] == said[1] != said[2]
+
+
+def half_made():
+    """A function that names what is bound only after it was handed out, or never."""
+
+    def inner(x):
+        return missing * x
+
+    if x_is_known():
+        missing = 2
+    return inner
+
+
+def x_is_known():
+    return False
+
+
+def deleted():
+    held = [1]
+
+    def inner(x):
+        return held, x  # noqa: F821  # that is the point
+
+    del held
+    return inner
+
+
+def itself():
+    def inner(x):
+        return inner(x)
+
+    return inner
+
+
+@pytest.mark.parametrize("function", [half_made(), deleted(), itself()])
+def test_a_closure_with_an_empty_cell(function):
+    """A name that a closure reaches for and that nobody has bound is no content, and no error."""
+    assert digest(function) == digest(function)
+
+
+def test_an_empty_cell_that_is_filled():
+    """A name that is bound by now is another one's content."""
+    cell = types.CellType()
+
+    def like(x):
+        return cell, x
+
+    made = types.FunctionType(like.__code__, globals(), "like", None, (cell,))
+    before = digest(made)
+    cell.cell_contents = 3
+    assert digest(made) != before
+
+
+class Touchy:
+    def __repr__(self):
+        raise ZeroDivisionError("do not look at me")
+
+
+class Dictless:
+    __slots__ = ("held",)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        pytest.param({Touchy()}, id="a set that can't be told"),
+        pytest.param(functools.reduce(lambda inner, _: [inner], range(100_000), []), id="depth"),
+        pytest.param(Dictless(), id="slots"),
+        pytest.param(iter([1]), id="an iterator"),
+    ],
+)
+def test_what_breaks_when_it_is_looked_at(held):
+    """It can't be followed, in words; no error of ours ends a test."""
+    model = Scaled()
+    model.held = held
+    with pytest.raises(NotFollowedError):
+        digest(model)
+
+
+def test_following_ends_in_time():
+    """Beyond its seconds it gives up; the contents of weights don't count."""
+    table = [(number,) for number in range(200_000)]
+    identity = Identity(seconds=0.05)
+    with pytest.raises(TooLongError, match=r"in 0\.1 s"):
+        identity.add(table)
+    assert identity.spent < 1
+    weights, started = Identity(), time.perf_counter()
+    weights.add([torch.zeros(40_000_000), np.zeros(20_000_000)])
+    assert weights.spent < (time.perf_counter() - started) / 2
+
+
+@pytest.mark.parametrize(
+    ("place", "followed"),
+    [
+        ("lib/python3.11/site-packages", False),
+        ("usr/lib/python3/dist-packages", False),
+        ("env/site-packages/inner", False),
+        ("src", True),
+        ("my-site-packages", True),
+    ],
+)
+def test_libraries_are_known_by_their_folder(tmp_path, monkeypatch, place, followed):
+    """A folder called site-packages or dist-packages holds libraries, wherever it lies."""
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    seen = set()
+    for factor in (2, 33):
+        (folder / "brought.py").write_text(f"FACTOR = {factor}\ndef told(x): return FACTOR * x\n")
+        monkeypatch.delitem(sys.modules, "brought", raising=False)
+        importlib.invalidate_caches()
+        brought = importlib.import_module("brought")
+        scope = {"brought": brought, "__name__": __name__}
+        seen.add(digest(types.FunctionType(names_a_library.__code__, scope)))
+    monkeypatch.delitem(sys.modules, "brought")
+    assert len(seen) == (2 if followed else 1)
+
+
+def names_a_library(x):
+    return brought.told(x)  # noqa: F821  # given with its globals

@@ -1,18 +1,23 @@
-"""What a model is known by, from one process to the next: its weights, its code, its answers.
+"""What a model is known by, from one process to the next, before it is asked: weights and code.
 
-No digest can follow everything that code may reach, so a model is known by two things together: a
-digest of all that its modules hold (weights, buffers, attributes, the files of their classes and
-functions, and what that code of the user's names in its turn), and what it answers to a few
-samples, with its gradients there. What holds something that can't be followed is not known at all.
+A digest of all that its modules hold: weights, buffers, attributes, the files of their classes and
+functions, and what that code of the user's names in its turn. No digest can follow everything that
+code may reach, nor has it all the time it would take: it is a sieve, and whatever passes it still
+has to answer as before (see `probes`). What holds something that can't be followed is not known
+at all.
 """
 
 import enum
 import functools
 import hashlib
 import inspect
+import math
+import os
 import sys
 import sysconfig
+import time
 import types
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -22,13 +27,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pytest_aerobust.subjects.models import closed_over
+
 _PLAIN = (type(None), bool, int, float, complex, Fraction, str, bytes, enum.Enum, Path)
 _OF_TORCH = (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format)
 # What a trained Lightning module keeps of its training: it takes no part in an answer.
 _OF_TRAINING = ("_trainer", "_fabric")
 # What code may name and a digest can hold, beside functions, classes and objects of the user's.
 _VALUES = (*_PLAIN, Tensor, np.ndarray, nn.Module, list, tuple, dict, set, frozenset)
-_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+# Where libraries are installed: those of this Python, and any folder that is called so, on
+# PYTHONPATH, in another environment, or as Debian names it.
+_LIBRARIES = tuple(
+    sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "purelib", "platlib")
+)
+_INSTALLED = {"site-packages", "dist-packages"}
 # Told by its files, wherever it is installed.
 _OWN = "pytest_aerobust"
 # Bit of a class's flags that says that it was made by Python code (CPython's heap types).
@@ -39,14 +51,22 @@ class NotFollowedError(Exception):
     """Something that can't be followed, named in the message."""
 
 
+class TooLongError(NotFollowedError):
+    """Following it takes longer than it may."""
+
+
 class Identity:
     """A digest of objects that is the same in every process, and another where they differ.
 
     Objects are followed through their attributes; an object that comes again counts by its place
     among those seen before.
+
+    Args:
+        seconds: How long following may take; the contents of tensors and arrays don't count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = math.inf) -> None:
+        self._seconds, self._started, self._hashing = seconds, time.perf_counter(), 0.0
         self._hash = hashlib.blake2b(digest_size=16)
         self._seen: dict[int, int] = {}
         # An id is unique only while its object lives.
@@ -57,17 +77,35 @@ class Identity:
     def digest(self) -> str:
         return self._hash.hexdigest()
 
+    @property
+    def spent(self) -> float:
+        """Seconds since it was made, without those for the contents of tensors and arrays."""
+        return time.perf_counter() - self._started - self._hashing
+
     def add(self, value: Any) -> None:
         """Follow one more object, and then what the user's code in it names.
 
         Raises:
             NotFollowedError: It holds something that can't be followed.
+            TooLongError: There is no end of it in the time there is.
         """
+        try:
+            self._add_all(value)
+        except NotFollowedError:
+            raise
+        except Exception as error:  # code of the user's that runs when it is looked at
+            raise NotFollowedError(
+                f"something that raises {type(error).__name__} when it is looked at: {error}"
+            ) from error
+
+    def _add_all(self, value: Any) -> None:
         self._add(value)
         while self._named:
             named = self._named.pop()
             try:
                 self._add(named)
+            except TooLongError:
+                raise
             except NotFollowedError:
                 if isinstance(named, nn.Module):
                     raise
@@ -75,6 +113,8 @@ class Identity:
                 self._tell("not followed", type(named).__qualname__)
 
     def _add(self, value: Any) -> None:
+        if self.spent > self._seconds:
+            raise TooLongError(f"code without an end in {self._seconds:.1f} s")
         if isinstance(value, _PLAIN):
             self._tell(type(value).__qualname__, repr(value))
         elif isinstance(value, _OF_TORCH):
@@ -102,7 +142,9 @@ class Identity:
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise NotFollowedError(f"a tensor that is {value.layout}, quantised or without content")
         # Through bytes: NumPy knows fewer precisions than torch.
+        started = time.perf_counter()
         content = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+        self._hashing += time.perf_counter() - started
         self._array(content.numpy())
         self._tell(str(value.dtype), str(tuple(value.shape)))
 
@@ -112,7 +154,9 @@ class Identity:
             self._add(content.tolist())
             return
         self._tell(str(content.dtype), str(content.shape))
+        started = time.perf_counter()
         self._hash.update(np.ascontiguousarray(content).tobytes())
+        self._hashing += time.perf_counter() - started
 
     def _sequence(self, value: list[Any] | tuple[Any, ...]) -> None:
         self._tell(str(len(value)))
@@ -132,7 +176,7 @@ class Identity:
         self._source(value)
         self._tell(value.__qualname__)
         self._code(value.__code__)
-        self._add([cell.cell_contents for cell in value.__closure__ or ()])
+        self._add([len(value.__closure__ or ()), *closed_over(value)])
         self._add([value.__defaults__, value.__kwdefaults__])
         self._names(value)
 
@@ -152,7 +196,7 @@ class Identity:
         """What a function of the user's reaches by name waits for its turn."""
         if not _of_library(function.__module__):
             names = tuple(dict.fromkeys(_names_in(function.__code__)))
-            for held in _reached(names, {**sys.modules, **function.__globals__}):
+            for held in _reached(names, ChainMap(function.__globals__, sys.modules)):
                 self._await(held)
 
     def _await(self, held: Any) -> None:
@@ -262,10 +306,16 @@ def _of_library(module: str | None) -> bool:
     """Whether a module is none of the user's own: another version of it is another package."""
     if module is None or module.partition(".")[0] == _OWN:
         return True
-    told = sys.modules.get(module)
+    # Not by attributes: a module that is loaded lazily would be loaded now.
+    told = getattr(sys.modules.get(module), "__dict__", {})
     # A package without __init__.py has a folder alone.
-    place = getattr(told, "__file__", None) or next(iter(getattr(told, "__path__", ())), None)
-    return place is None or place.startswith(_LIBRARIES)
+    place = told.get("__file__") or next(iter(told.get("__path__", ())), None)
+    return place is None or _is_installed(str(place))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_installed(place: str) -> bool:
+    return place.startswith(_LIBRARIES) or not _INSTALLED.isdisjoint(Path(place).parts)
 
 
 def file_digest(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Models and filters of every supported kind, as torch modules."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -198,13 +198,22 @@ def _modules_behind(function: Any) -> list[nn.Module]:
     reached = (
         function,
         getattr(function, "__self__", None),
-        *(cell.cell_contents for cell in getattr(function, "__closure__", None) or ()),
+        *closed_over(function),
         *(names.get(name) for name in (code.co_names if code else ())),
         *getattr(function, "__dict__", {}).values(),
     )
     if isinstance(function, nn.Module):
         return [function]
     return [each for each in reached if isinstance(each, nn.Module)]
+
+
+def closed_over(function: Any) -> Iterator[Any]:
+    """What the cells of a function's closure hold; one whose name is not bound (yet) is empty."""
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:
+            continue
 
 
 def floating_dtype(module: nn.Module) -> torch.dtype:
