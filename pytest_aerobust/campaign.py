@@ -24,6 +24,7 @@ from pytest_aerobust.evaluation import (
 )
 from pytest_aerobust.results import EXEMPT, FELL, WRONG, Arm, ArmCurve, Curve, Evaluation, Queries
 from pytest_aerobust.subjects.subject import Subject
+from pytest_aerobust.trail import Trail
 from pytest_aerobust.weighing import Remembered
 
 # Steps of a curve whose budgets nobody names.
@@ -79,6 +80,7 @@ class Campaign:
         *,
         fresh: bool = False,
         tried: Tried | None = None,
+        trail: Trail | None = None,
     ) -> Evaluation:
         """Attack whoever is undecided at a budget.
 
@@ -87,6 +89,7 @@ class Campaign:
             need: Asked what is still needed.
             fresh: Attack everybody, also whom other budgets settle.
             tried: Examples of earlier runs that are tried first.
+            trail: Remembers where the attack went; None where nobody asks.
 
         Raises:
             SubjectError, AttackError, ContractError: As :func:`measure`.
@@ -101,6 +104,7 @@ class Campaign:
             carried=self._carried,
             fresh=fresh,
             tried=tried,
+            trail=trail,
             device=self._device,
         )
         self._last = self.followed(self._with_queries(found))

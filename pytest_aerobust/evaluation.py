@@ -7,7 +7,7 @@ may say that the verdict is certain.
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -34,6 +34,7 @@ from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import digest, isolated
 from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter
 from pytest_aerobust.targets import Mistakes, Table, Target
+from pytest_aerobust.trail import Role, Trail
 from pytest_aerobust.weighing import Inquiry, Remembered, weigh
 
 # Samples attacked at a time: few at first, since a broken floor shows soon, then as many as keep
@@ -163,6 +164,7 @@ def measure(
     carried: Carried | None = None,
     tried: Tried | None = None,
     fresh: bool = False,
+    trail: Trail | None = None,
     device: str | None = None,
     chunk: int | None = None,
 ) -> Evaluation:
@@ -181,6 +183,7 @@ def measure(
         tried: Examples that are tried first; whoever falls to one is not attacked.
         fresh: Attack everybody who has not faced the attack at this very budget, and join what
             is known to what is found.
+        trail: Remembers where the attack went; None where nobody asks.
         device: Where to run; None stays where the model is.
         chunk: Samples attacked at a time, rounded up to the attack's own blocks; None starts
             small and grows.
@@ -198,7 +201,15 @@ def measure(
     ):
         known = Carried() if carried is None else carried
         run = _Run(
-            subject.bounds, subject.classes, sides, measurement, on_examples, need, known, started
+            subject.bounds,
+            subject.classes,
+            sides,
+            measurement,
+            on_examples,
+            need,
+            known,
+            started,
+            trail,
         )
         about_the_model: Remembered = {} if remembered is None else remembered
         try:
@@ -209,6 +220,8 @@ def measure(
                 run.attack_all(chunk, on_progress)
                 run.weigh(about_the_model)
                 run.recall()
+            if trail is not None and subject.draws == 1:
+                trail.confirm()
             return run.evaluation()
         finally:
             on_progress(run.progress(finished=True))
@@ -225,8 +238,10 @@ class _Run:
         need: Callable[[Evaluation], Need],
         carried: Carried,
         started: float,
+        trail: Trail | None = None,
     ) -> None:
         self._needed, self._started, self._carried = need, started, carried
+        self._trail = trail
         self._sides, self._measurement = sides, measurement
         self._bounds, self._classes = bounds.to(sides.samples.inputs), classes
         self._search = build_attack(measurement.attack)
@@ -247,6 +262,18 @@ class _Run:
         elif sides.pipeline is not None:
             self._filtered = arm("filtered", sides.pipeline, sides.samples, self._bounds)
         self._table = self._aimed()
+        if trail is not None:
+            trail.roles = tuple(dict.fromkeys(self._roles()))
+
+    def _roles(self) -> Iterator[Role]:
+        """Who answers for what is measured, and whose gradients say where to search."""
+        gradients = self._measurement.attack.spec.access == "gradient"
+        for arm in self._arms:
+            followed = self._followed(arm) if gradients else []
+            for side in dict.fromkeys([arm.side, *followed]):
+                yield Role(arm.name, self._sides.name_of(side), side in followed)
+        if self._behind:  # what the filter makes of the samples is where the attack starts
+            yield Role("start", "pipeline", False)
 
     @property
     def _behind(self) -> bool:
@@ -270,6 +297,8 @@ class _Run:
             moved = disturbed(self._sides.samples, told.disturbances, self._bounds, told.seed)
             for arm in self._arms:
                 arm.disturb(moved)
+                if self._trail is not None:
+                    self._trail.met(arm.name, moved.inputs)
 
     def recall(self, *, faced: bool = False) -> None:
         """Take over what is known from other measurements, or from those at this very budget.
@@ -291,6 +320,8 @@ class _Run:
             place = self._sides.samples.labels.device
             pipeline = self._arms[-1]
             self._memory = pipeline.remember(tried.rows.to(place), tried.examples.to(place))
+            if self._trail is not None:
+                self._trail.met(pipeline.name, tried.examples.to(pipeline.samples.inputs))
 
     def _names(self) -> Sequence[Any]:
         """What the classes are called: by the model, or their places."""
@@ -532,8 +563,14 @@ class _Run:
         self, side: Classifier, arm: RunningArm, rows: Tensor, watch: Retirement
     ) -> list[Tensor]:
         told = self._measurement
+        if not len(rows):
+            return []
         problem = arm.problem(side, rows, told.stream, told.queries)
-        return self._search.search(problem, watch) if len(rows) else []
+        if self._trail is None:
+            return self._search.search(problem, watch)
+        ends = self._search.search(self._trail.watched(arm.name, problem), watch)
+        self._trail.ended(arm.name, ends, watch.beaten)
+        return ends
 
     def evaluation(self) -> Evaluation:
         """What is known now, with the confusion matrices."""

@@ -1,6 +1,5 @@
 """One run: what the items of a session share, from settings to what is known of a model."""
 
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.history.corpus import of_todays
 from pytest_aerobust.history.fingerprints import DataPrints
 from pytest_aerobust.history.identity import NotFollowedError
-from pytest_aerobust.history.shelves import Shelves
+from pytest_aerobust.history.shelves import Found, Patience, Shelves, aside
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.robustness import Robustness
 from pytest_aerobust.settings import Settings
@@ -27,8 +26,6 @@ from pytest_aerobust.subjects.data import Pairs, read_samples
 from pytest_aerobust.subjects.state import digest
 from pytest_aerobust.subjects.subject import Subject, build_subject
 from pytest_aerobust.weighing import Remembered
-
-_LOG = logging.getLogger("pytest_aerobust")
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Session:
         cache: Cache | None = None,
     ) -> None:
         self.settings, self._watch, self._cache = settings, watch, cache
-        self._prints = DataPrints()
+        self._prints, self._patience = DataPrints(), Patience()
         self._read: dict[int, tuple[Any, Pairs]] = {}
         self._known: dict[Any, tuple[Parts, Remembered]] = {}
         if settings.workers > 1:
@@ -133,17 +130,17 @@ class Session:
         samples = guarded.subject.samples
         return of_todays(folder, guarded.test, self._prints.of(samples), samples.inputs)
 
-    def _shelves(self, subject: Subject, device: str | None) -> Shelves | None:
-        """Where this subject's measurements are kept; None where it can't be known again."""
+    def _shelves(self, subject: Subject, device: str | None) -> Found:
+        """Where this subject's measurements are kept; nowhere where it can't be known again."""
         settings = self.settings
         # Adversarial examples are not kept: whoever wants all of them has to measure.
         if self._cache is None or settings.remembers or settings.replay is not None:
-            return None
+            return Found()
+        data = self._prints.of(subject.samples)
         try:
-            return Shelves(self._cache, subject, self._prints.of(subject.samples), device)
+            return Found(Shelves(self._cache, subject, data, device, self._patience))
         except NotFollowedError as reason:
-            _LOG.info("measured without the cache, because the subject holds %s", reason)
-            return None
+            return Found(note=aside(reason))
 
     def _past(self, contract: Contract, subject: Subject, test: str) -> Past | None:
         """The contract's place in the baseline, where it or this run asks for one."""

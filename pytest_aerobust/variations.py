@@ -13,6 +13,7 @@ from pytest_aerobust.evaluation import Carried, Measurement, Need, OnProgress, m
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.targets import checked_target
+from pytest_aerobust.trail import Trail
 from pytest_aerobust.varied import OF_THE_ATTACK
 from pytest_aerobust.weighing import Remembered
 
@@ -49,6 +50,7 @@ class Variations:
         values: Mapping[str, Any],
         need: Callable[[Evaluation], Need],
         on_examples: OnExamples = unseen,
+        trail: Trail | None = None,
     ) -> Evaluation:
         """Measure with some values in place of those that are stated.
 
@@ -56,6 +58,7 @@ class Variations:
             values: By name; empty for the contract as it is stated.
             need: Asked what is still needed.
             on_examples: Is shown every verified example.
+            trail: Remembers where the attack went; None where nobody asks.
 
         Raises:
             ContractError: Values that can't be meant.
@@ -73,6 +76,7 @@ class Variations:
                 on_progress=self._on_progress,
                 remembered=self._remembered,
                 carried=carried,
+                trail=trail,
                 device=self._device,
             )
         except ContractError as error:

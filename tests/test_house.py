@@ -33,6 +33,7 @@ FLOORS = [
     "subjects",
     "attacks",
     "evidence",
+    "trail",
     "disturbed",
     "arms",
     "weighing",

@@ -1,12 +1,13 @@
 """Measurements kept from one run to the next, and when one of them is believed."""
 
+import logging
 import platform
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import eagerpy
 import foolbox
@@ -15,31 +16,78 @@ import numpy as np
 import scipy
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
 
 import pytest_aerobust
-from pytest_aerobust.errors import AerobustError, ModelError
+from pytest_aerobust.errors import AerobustError
 from pytest_aerobust.evaluation import Need
 from pytest_aerobust.examples import Counterexample, Counterexamples
 from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.history.fingerprints import DataPrint, in_order
-from pytest_aerobust.history.identity import Identity, NotFollowedError, file_digest
+from pytest_aerobust.history.identity import (
+    Identity,
+    NotFollowedError,
+    TooLongError,
+    file_digest,
+)
+from pytest_aerobust.history.probes import Probes
 from pytest_aerobust.results import Arm, Evaluation
 from pytest_aerobust.saved import Saved
-from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.subject import Subject
+from pytest_aerobust.trail import Trail
 
+_LOG = logging.getLogger("pytest_aerobust")
 _LIBRARIES = (torch, foolbox, eagerpy, np, scipy, hypothesis)
-# Samples whose answers and gradients a model is known by, and how near these must come: another
-# number of threads rounds otherwise, another model answers otherwise.
-_PROBES, _NEAR = 16, 1e-3
+# Seconds of a session for following code.
+_SECONDS, _SECONDS_EACH = 2.0, 0.05
+# Samples that a model is asked about before it is followed.
+_ASKED = 16
 # The worst examples of an evaluation, and what of it these depend on.
 _WORST = "worst"
 _MEASURED = (
     *("attack", "norm", "eps", "threat", "target", "arguments", "seed", "disturbances"),
     *("unfiltered", "filtered"),
 )
+
+
+class Patience:
+    """How long a session follows code: two seconds, or a twentieth of one for each digest."""
+
+    def __init__(self) -> None:
+        self._spent, self._times = 0.0, 0
+
+    @property
+    def left(self) -> float:
+        """Seconds that the next contract may take."""
+        return max(_SECONDS, _SECONDS_EACH * self._times) - self._spent
+
+    def spend(self, seconds: float) -> None:
+        """Count what one contract took."""
+        self._spent, self._times = self._spent + seconds, self._times + 1
+
+
+def aside(reason: NotFollowedError) -> str:
+    """What a reader should know of why the cache stands aside; every reason is logged."""
+    _LOG.info("measured without the cache, because the subject holds %s", reason)
+    if not isinstance(reason, TooLongError):
+        return ""
+    return (
+        f"measured without the cache: the code that model, filter or attack name could not be "
+        f"followed in {_SECONDS:g} s. Libraries are not followed where their folder is called "
+        "site-packages; --aerobust-no-cache ends the attempt"
+    )
+
+
+class Found(NamedTuple):
+    """Where a contract's measurements are kept.
+
+    Attributes:
+        shelves: None where they are not.
+        note: Why not, where a reader should know.
+    """
+
+    shelves: "Shelves | None" = None
+    note: str = ""
 
 
 class Shelves:
@@ -50,17 +98,27 @@ class Shelves:
         subject: What is measured.
         data: What its samples are known by.
         device: Where it runs; None stays where the model is.
+        patience: How long its code may be followed.
 
     Raises:
         NotFollowedError: The subject holds something that can't be followed.
+        TooLongError: Its code can't be followed in the time there is.
     """
 
-    def __init__(self, cache: Cache, subject: Subject, data: DataPrint, device: str | None) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        subject: Subject,
+        data: DataPrint,
+        device: str | None,
+        patience: Patience,
+    ) -> None:
         self._cache, self._data, self._ids = cache, data, subject.samples.ids
+        self._asked, self._device = subject, device
         # First, as an answer may import what the model's identity then follows.
-        self._answers = _answers(subject, data, device)
-        identity = Identity()
-        identity.add(
+        _ask(subject, device)
+        self._patience, self._aside = patience, ""
+        self._subject = self._digest(
             [
                 _surroundings(),
                 *(subject.model, subject.filter, subject.unfiltered_model, subject.front),
@@ -68,18 +126,18 @@ class Shelves:
                 *(subject.bounds.arguments, device, self._data.digest),
             ]
         )
-        self._subject = identity.digest
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of the cache."""
-        return (self._cache.trouble,) if self._cache.trouble else ()
+        return tuple(filter(None, (self._cache.trouble, self._aside)))
 
     def measured(
         self,
         asked: Any,
         need: Callable[[Evaluation], Need],
         measure: Callable[[], Evaluation],
+        trail: Trail,
         *,
         examples: Counterexamples | None = None,
     ) -> Evaluation:
@@ -89,37 +147,65 @@ class Shelves:
             asked: What is measured, without what is demanded of it.
             need: Asked what a verdict still needs beside what is kept.
             measure: Measures it.
+            trail: Where its attack goes, once it measures.
             examples: Where a failure's adversarial examples are wanted; None where nobody asks.
         """
-        kept = self.get(asked)
-        if kept is not None:
-            evaluation, more = kept
+
+        def suffices(evaluation: Evaluation, more: Mapping[str, Any]) -> bool:
             wanted = need(evaluation)
-            if wanted is Need.NOTHING:
-                settled = self.recall_worst(evaluation, examples)
-            else:
-                settled = more["weighed"] and wanted is not Need.ATTACK
-            if settled:
-                return evaluation
+            return wanted is Need.NOTHING or (more["weighed"] and wanted is not Need.ATTACK)
+
+        kept = self.get(asked, suffices)
+        if kept is not None and (
+            need(kept[0]) is not Need.NOTHING or self.recall_worst(kept[0], examples)
+        ):
+            return kept[0]
         found = measure()
-        self.put(asked, found, weighed=need(found) is not Need.NOTHING)
+        self.put(asked, found, trail, weighed=need(found) is not Need.NOTHING)
         return found
 
-    def get(self, asked: Any) -> tuple[Evaluation, dict[str, Any]] | None:
-        """What is kept under a question, and what else was put there; None where nothing is."""
-        kept = self._cache.get(self._key(asked))
-        if kept is None or not self._same_answers(kept["answers"]):
+    def get(
+        self, asked: Any, suffices: Callable[[Evaluation, Mapping[str, Any]], bool]
+    ) -> tuple[Evaluation, Mapping[str, Any]] | None:
+        """What is kept under a question, and what else was put there.
+
+        Args:
+            asked: The question.
+            suffices: Whether that is enough to answer it; only then the model is asked.
+
+        Returns:
+            None where nothing is kept, or too little, or where the model of today answers
+            otherwise than the one that was measured.
+        """
+        kept = self._get(asked)
+        if kept is None:
             return None
         # The samples as they come today; their order is no part of what they are known by.
         places = np.argsort(self._data.order)
         evaluation = _rearranged(Evaluation.from_dict(kept["evaluation"]), places)
+        if not suffices(evaluation, kept["more"]):
+            return None
+        if not Probes.from_dict(kept["probes"]).hold(self._asked, self._device):
+            _LOG.info("measured again: the model answers otherwise where the attack went")
+            return None
         return replace(evaluation, cached=True), kept["more"]
 
-    def put(self, asked: Any, evaluation: Evaluation, **more: Any) -> None:
-        """Keep an evaluation under a question, with other plain values beside it."""
+    def put(self, asked: Any, evaluation: Evaluation, trail: Trail, **more: Any) -> None:
+        """Keep an evaluation under a question, with other plain values beside it.
+
+        Args:
+            asked: The question.
+            evaluation: Its answer.
+            trail: Where the attack went: what can't be asked there again is not kept.
+            more: The other values.
+        """
+        probes = Probes.of(self._asked, self._data.order, trail, self._device)
+        if probes is None:
+            _LOG.info("not kept: the model does not answer the same question alike")
+            return
         told = _rearranged(evaluation, self._data.order).to_dict()
-        value = {"answers": self._answers, "evaluation": told, "more": more}
-        self._cache.put(self._key(asked), value)
+        value = {"evaluation": told, "more": more, "probes": probes.to_dict()}
+        self._put(asked, value)
 
     def keep_worst(self, evaluation: Evaluation, worst: Saved) -> None:
         """Keep an evaluation's worst adversarial examples, for reports of later runs."""
@@ -129,7 +215,7 @@ class Shelves:
             "answers": worst.answers.tolist(),
             "adversarial": b64encode(save({_WORST: worst.adversarial.cpu()})).decode("ascii"),
         }
-        self._cache.put(self._key([_WORST, self._found(evaluation)]), value)
+        self._put([_WORST, self._found(evaluation)], value)
 
     def recall_worst(self, evaluation: Evaluation, examples: Counterexamples | None) -> bool:
         """Hand out what was kept of an evaluation's worst examples.
@@ -139,7 +225,7 @@ class Shelves:
         """
         if examples is None:
             return True
-        kept = self._cache.get(self._key([_WORST, self._found(evaluation)]))
+        kept = self._get([_WORST, self._found(evaluation)])
         if kept is None:
             return False
         samples, adversarial = self._in_order(), load(b64decode(kept["adversarial"]))[_WORST]
@@ -158,21 +244,41 @@ class Shelves:
         told = _rearranged(evaluation, self._data.order).to_dict()
         return {name: told[name] for name in _MEASURED}
 
-    def _key(self, asked: Any) -> str:
-        identity = Identity()
-        identity.add([self._subject, asked])
-        return identity.digest
+    def _get(self, asked: Any) -> Any | None:
+        key = self._key(asked)
+        return None if key is None else self._cache.get(key)
 
-    def _same_answers(self, kept: list[list[float]]) -> bool:
-        return len(kept) == len(self._answers) and all(
-            len(one) == len(other) and np.allclose(one, other, rtol=_NEAR, atol=_NEAR)
-            for one, other in zip(kept, self._answers, strict=True)
-        )
+    def _put(self, asked: Any, value: Mapping[str, Any]) -> None:
+        key = self._key(asked)
+        if key is not None:
+            self._cache.put(key, value)
+
+    def _key(self, asked: Any) -> str | None:
+        """What a question is known by; None where it is not, as for some attacks of the user's."""
+        try:
+            return self._digest([self._subject, asked])
+        except NotFollowedError as reason:
+            self._aside = aside(reason)
+            return None
+
+    def _digest(self, held: list[Any]) -> str:
+        identity = Identity(self._patience.left)
+        try:
+            identity.add(held)
+        finally:
+            self._patience.spend(identity.spent)
+        return identity.digest
 
 
 def _rearranged(evaluation: Evaluation, places: Sequence[int] | np.ndarray) -> Evaluation:
+    moved = np.argsort(places)
+
     def arm(each: Arm) -> Arm:
-        return replace(each, outcomes=in_order(each.outcomes, places).tobytes().decode("ascii"))
+        return replace(
+            each,
+            outcomes=in_order(each.outcomes, places).tobytes().decode("ascii"),
+            unsure=tuple(sorted(int(moved[place]) for place in each.unsure)),
+        )
 
     filtered = evaluation.filtered
     return replace(
@@ -199,27 +305,12 @@ def _installed() -> tuple[str, ...]:
     )
 
 
-def _answers(subject: Subject, data: DataPrint, device: str | None) -> list[list[float]]:
-    """Logits and gradients of each side at a few samples, the same ones in whatever order."""
+def _ask(subject: Subject, device: str | None) -> None:
     try:
-        with isolated(0), subject.borrowed(device) as sides:
-            some = sides.samples.inputs[list(data.order[:_PROBES])]
+        with isolated(0), subject.borrowed(device) as sides, torch.no_grad():
             told = (sides.unfiltered, sides.known, sides.pipeline)
-            return [_answer(side, some) for side in dict.fromkeys(told) if side is not None]
+            for side in dict.fromkeys(told):
+                if side is not None:
+                    side.clean(sides.samples.inputs[:_ASKED])
     except AerobustError as error:  # the measurement will say so, in its own words
         raise NotFollowedError("a model or filter that can't be asked") from error
-
-
-def _answer(side: Classifier, inputs: Tensor) -> list[float]:
-    asked = inputs.clone().requires_grad_()
-    _, drawn = side.clean(asked)
-    answers = side.settle(drawn).mean(dim=0)
-    generator = torch.Generator().manual_seed(0)
-    mixed = answers @ torch.randn(answers.shape[1], generator=generator).to(answers)
-    try:
-        gradients = side.gradient(mixed.sum(), asked).flatten(1)
-        slopes = gradients @ torch.randn(gradients.shape[1], generator=generator).to(gradients)
-    except ModelError:
-        slopes = torch.zeros_like(mixed)  # it has none, today as before
-    found: list[float] = torch.cat([answers.flatten(), slopes]).detach().cpu().double().tolist()
-    return found

@@ -13,6 +13,7 @@ from pytest_aerobust.evaluation import Need
 from pytest_aerobust.judged import Judged
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.results import Evaluation
+from pytest_aerobust.trail import Trail
 from pytest_aerobust.varying import Boundary, boundary_words, drawn_budgets, find_boundary
 
 
@@ -85,12 +86,12 @@ class OverBudgets:
         shelves = self._guarded.shelves
         if shelves is None or self._evaluations:
             return None
-        kept = shelves.get(self._question)
+        kept = shelves.get(
+            self._question, lambda evaluation, _: evaluation.complete or not self._full
+        )
         if kept is None:
             return None
         evaluation, more = kept
-        if self._full and not evaluation.complete:
-            return None
         judged = Judged(self._campaign.followed(evaluation), self._guarded.judge(evaluation))
         failed = judged.verdict.outcome == "failed"
         if failed and not shelves.recall_worst(evaluation, self.kept):
@@ -99,14 +100,20 @@ class OverBudgets:
         return replace(judged, boundary=boundary, settled=more["settled"])
 
     def _kept(self, judged: Judged) -> Judged:
-        if self._guarded.shelves is not None and judged.boundary is not None:
-            self._guarded.shelves.put(
+        shelves, trail = self._guarded.shelves, self._trail
+        if shelves is not None and trail is not None and judged.boundary is not None:
+            shelves.put(
                 self._question,
                 judged.evaluation,
+                trail,
                 boundary=asdict(judged.boundary),
                 settled=judged.settled,
             )
         return judged
+
+    @cached_property
+    def _trail(self) -> Trail | None:
+        return self._guarded.new_trail()
 
     @property
     def _question(self) -> Any:
@@ -190,6 +197,6 @@ class OverBudgets:
             settled = self._broken and self._nested
             return Need.NOTHING if wanted is Need.EVIDENCE and settled else wanted
 
-        evaluation = self._campaign.measure(eps, need, fresh=fresh)
+        evaluation = self._campaign.measure(eps, need, fresh=fresh, trail=self._trail)
         self._broken = self._broken or self.known(eps) is False
         return self._guarded.noted(evaluation)

@@ -96,9 +96,11 @@ class OverDraws:
         need = self._guarded.need(full)
         seen = self._examples[repr(values)] = self._guarded.examples()
         stated = self._guarded.measurement(cast("float", self._guarded.contract.eps))
+        trail = self._guarded.new_trail()
         return self._guarded.kept(
             [stated, dict(values)],
             need,
-            lambda: self._variations.measure(values, need, seen or unseen),
+            lambda: self._variations.measure(values, need, seen or unseen, trail),
+            trail,
             seen,
         )

@@ -13,11 +13,12 @@ from pytest_aerobust.evidence.sanity import baseline_notes, exempt_notes, vacuou
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.history.comparison import Past
-from pytest_aerobust.history.shelves import Shelves
+from pytest_aerobust.history.shelves import Found, Shelves
 from pytest_aerobust.population import about_population
 from pytest_aerobust.results import Evaluation, Regression
 from pytest_aerobust.settings import Costs, Settings
 from pytest_aerobust.subjects.subject import Subject
+from pytest_aerobust.trail import Trail
 from pytest_aerobust.varying import Draws, forced_seed
 from pytest_aerobust.verdict import Check, Verdict, about_samples, judge
 from pytest_aerobust.weighing import Remembered
@@ -48,8 +49,8 @@ class Guarded:
         past: The contract's place in the baseline; None where nobody asks.
         tried: Adversarial examples of earlier runs that this attacker could have made; None where
             there are none.
-        find_shelves: Finds where its measurements are kept from run to run, None where none are;
-            asked once, when something is to be measured.
+        find_shelves: Finds where its measurements are kept from run to run; asked once, when
+            something is to be measured.
     """
 
     contract: Contract
@@ -61,12 +62,16 @@ class Guarded:
     on_progress: OnProgress = silent
     past: Past | None = None
     tried: Tried | None = None
-    find_shelves: Callable[[], Shelves | None] = lambda: None
+    find_shelves: Callable[[], Found] = Found
 
     @cached_property
-    def shelves(self) -> Shelves | None:
-        """Where its measurements are kept."""
+    def _found(self) -> Found:
         return self.find_shelves()
+
+    @property
+    def shelves(self) -> Shelves | None:
+        """Where its measurements are kept; None where none are."""
+        return self._found.shelves
 
     @property
     def costs(self) -> Costs:
@@ -133,13 +138,18 @@ class Guarded:
         asked: Any,
         need: Callable[[Evaluation], Need],
         measure: Callable[[], Evaluation],
+        trail: Trail | None,
         examples: Counterexamples | None,
     ) -> Evaluation:
         """A measurement, new or kept from an earlier run."""
-        if self.shelves is None:
+        if self.shelves is None or trail is None:
             return measure()
         question = [asked, self.contract.sequential]
-        return self.shelves.measured(question, need, measure, examples=examples)
+        return self.shelves.measured(question, need, measure, trail, examples=examples)
+
+    def new_trail(self) -> Trail | None:
+        """Where an attack went, for later runs to ask there; None where nothing is kept."""
+        return None if self.shelves is None else Trail(self.costs.seed or 0)
 
     def noted(self, evaluation: Evaluation) -> Evaluation:
         """With what a reader should know of the floors."""
@@ -150,6 +160,7 @@ class Guarded:
             *exempt_notes(floors, evaluation.pipeline),
             *baseline_notes(floors, evaluation.regression),
             *(() if self.shelves is None else self.shelves.notes),
+            *filter(None, [self._found.note]),
         )
         return replace(evaluation, notes=notes)
 

@@ -1,6 +1,7 @@
 """The proof of a contract that asks one question: one budget, and nothing that varies."""
 
 from dataclasses import replace
+from functools import cached_property
 from typing import cast
 
 from pytest_aerobust.arguments import checked_eps
@@ -11,6 +12,7 @@ from pytest_aerobust.evaluation import Need
 from pytest_aerobust.judged import Judged
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.results import Evaluation
+from pytest_aerobust.trail import Trail
 
 
 class AtOneBudget:
@@ -59,6 +61,10 @@ class AtOneBudget:
             entry = self._guarded.entry(self._without_memory, verdict)
         return Judged(evaluation, verdict, entry=entry)
 
+    @cached_property
+    def _trail(self) -> Trail | None:
+        return self._guarded.new_trail()
+
     def _evaluation(self, full: bool) -> Evaluation:
         if self._measured is None or (full and not self._measured.complete):
             measure = self._first if self._guarded.past is None else self._apart
@@ -71,7 +77,8 @@ class AtOneBudget:
         return self._guarded.kept(
             [self._guarded.measurement(self._eps), tried and tried.digest],
             need,
-            lambda: self._campaign.measure(self._eps, need, tried=tried),
+            lambda: self._campaign.measure(self._eps, need, tried=tried, trail=self._trail),
+            self._trail,
             self.kept,
         )
 
@@ -85,7 +92,8 @@ class AtOneBudget:
         own = self._guarded.kept(
             [stated, None],
             need,
-            lambda: self._campaign.measure(self._eps, need),
+            lambda: self._campaign.measure(self._eps, need, trail=self._trail),
+            self._trail,
             self.kept if tried is None else None,
         )
         self._without_memory = own
@@ -94,9 +102,13 @@ class AtOneBudget:
 
         def again() -> Evaluation:
             if own.cached:  # then this process's ledger is still empty
-                self._campaign.measure(self._eps, need)
-            found = self._campaign.measure(self._eps, lambda _: Need.NOTHING, tried=tried)
+                self._campaign.measure(self._eps, need, trail=self._trail)
+            found = self._campaign.measure(
+                self._eps, lambda _: Need.NOTHING, tried=tried, trail=self._trail
+            )
             return replace(found, evidence=own.evidence, queries=own.queries)
 
-        both = self._guarded.kept([stated, "apart", tried.digest], need, again, self.kept)
+        both = self._guarded.kept(
+            [stated, "apart", tried.digest], need, again, self._trail, self.kept
+        )
         return replace(both, regression=self._guarded.regression(own))

@@ -53,6 +53,13 @@ class Sides:
     modules: tuple[nn.Module, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def name_of(self, side: Classifier) -> str:
+        """Which of them a side is: ``unfiltered``, ``known`` or ``pipeline``."""
+        return next(name for name in SIDES if getattr(self, name) is side)
+
+
+SIDES = ("unfiltered", "known", "pipeline")
+
 
 def judged_side(sides: Sides, threat: str) -> Classifier:
     """What the pipeline's arm judges: all that is deployed, or what stands behind the filter."""

@@ -1,0 +1,171 @@
+"""What a model is asked before anything that was measured on it is believed.
+
+Weights, code and data can be told by digests, but what a model does depends on more: a variable
+of the environment, a file that it reads, another version of a library. So every measurement is
+kept with what was answered at some of the points that its attack went through, and with the
+gradients there where it followed them; the model of today must say the same.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from pytest_aerobust.errors import AerobustError, ModelError
+from pytest_aerobust.evidence.sameness import same_gradients, same_logits, sketched
+from pytest_aerobust.subjects.pipeline import Classifier
+from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.subject import SIDES, Sides, Subject
+from pytest_aerobust.trail import Role, Trail
+
+# Samples that nobody attacked, asked about in front of all others, and their bytes.
+_CLEAN, _CLEAN_BYTES = 16, 2**19
+# Inputs that are asked about together.
+_TOGETHER = 256
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one side says at some points.
+
+    Attributes:
+        logits: As it gives them, ``(n, K)``.
+        gradients: Of a mixture of its logits, sketched ``(n, D)``; empty where it has none, or
+            nobody follows them.
+    """
+
+    logits: Tensor
+    gradients: Tensor
+
+    def same(self, now: "Answer", clean: int) -> bool:
+        """Whether another answer differs by no more than rounding.
+
+        Where not even the `clean` samples differ in a bit, arithmetic is the same, and nothing
+        is left that rounding could explain.
+        """
+        exact = torch.equal(self.logits[:clean], now.logits[:clean])
+        return same_logits(self.logits, now.logits, exact=exact) and same_gradients(
+            self.gradients, now.gradients, exact=exact and torch.equal(self.logits, now.logits)
+        )
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Questions to a subject with the answers that it gave.
+
+    Attributes:
+        roles: Who is asked at whose points, and whether for gradients.
+        clean: How many of the points of each arm are samples that nobody attacked: the first.
+        points: By arm, ``(n, ...)``.
+        answers: For each role.
+    """
+
+    roles: tuple[Role, ...]
+    clean: int
+    points: Mapping[str, Tensor]
+    answers: tuple[Answer, ...]
+
+    @classmethod
+    def of(
+        cls, subject: Subject, samples: Sequence[int], trail: Trail, device: str | None
+    ) -> "Probes | None":
+        """Ask a subject where an attack on it went.
+
+        Args:
+            subject: Who is asked.
+            samples: Places of its samples, those to be asked about first.
+            trail: Where the attack went.
+            device: Where to run; None stays where the model is.
+
+        Returns:
+            None where no later run could be compared: the subject can't be asked, or answered
+            otherwise before.
+        """
+        inputs = subject.samples.inputs
+        some = min(_CLEAN, max(2, _CLEAN_BYTES // max(inputs[0].nbytes, 1)))
+        clean = inputs[list(samples[:some])].detach().cpu()
+        points = {
+            role.arm: torch.stack([*clean, *(p.to(clean) for p in trail.points(role.arm))])
+            for role in trail.roles
+        }
+        found = _answers(subject, trail.roles, points, len(clean), device)
+        if found is None or not trail.steady:
+            return None
+        return cls(trail.roles, len(clean), points, found)
+
+    def hold(self, subject: Subject, device: str | None) -> bool:
+        """Whether a subject answers all of it as it was answered, but for rounding."""
+        today = _answers(subject, self.roles, self.points, self.clean, device)
+        return today is not None and all(
+            before.same(now, self.clean) for before, now in zip(self.answers, today, strict=True)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, the numbers in base64 of safetensors."""
+        tensors = {f"points {arm}": points for arm, points in self.points.items()}
+        for number, answer in enumerate(self.answers):
+            tensors |= {f"logits {number}": answer.logits, f"gradients {number}": answer.gradients}
+        content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        return {
+            "roles": [list(role) for role in self.roles],
+            "clean": self.clean,
+            "content": b64encode(content).decode("ascii"),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Probes":
+        """The inverse of :meth:`to_dict`."""
+        roles = tuple(Role(*role) for role in plain["roles"])
+        tensors = load(b64decode(plain["content"]))
+        answers = (
+            Answer(tensors[f"logits {number}"], tensors[f"gradients {number}"])
+            for number in range(len(roles))
+        )
+        points = {role.arm: tensors[f"points {role.arm}"] for role in roles}
+        return cls(roles, plain["clean"], points, tuple(answers))
+
+
+def _answers(
+    subject: Subject,
+    roles: Sequence[Role],
+    points: Mapping[str, Tensor],
+    clean: int,
+    device: str | None,
+) -> tuple[Answer, ...] | None:
+    """What each role says at its points; None where one can't be asked."""
+    try:
+        with isolated(0), subject.borrowed(device) as sides:
+            return tuple(_answer(sides, role, points[role.arm], clean) for role in roles)
+    except AerobustError:  # a measurement will say so, in its own words
+        return None
+
+
+def _answer(sides: Sides, role: Role, points: Tensor, clean: int) -> Answer:
+    side: Classifier = {name: getattr(sides, name) for name in SIDES}[role.side]
+    inputs = points.to(sides.samples.inputs)
+    with torch.no_grad():
+        side.clean(inputs[:clean])  # a new side has to see some samples before it is asked
+    parts = [_asked(side, part, role.gradient) for part in torch.split(inputs, _TOGETHER)]
+    logits, gradients = (torch.cat(each).cpu() for each in zip(*parts, strict=True))
+    return Answer(logits, gradients)
+
+
+def _asked(side: Classifier, inputs: Tensor, gradient: bool) -> tuple[Tensor, Tensor]:
+    nothing = inputs.new_zeros(0, 1)
+    if not gradient:
+        with torch.no_grad():
+            return side.judged(inputs), nothing
+    inputs = inputs.clone().requires_grad_()
+    logits = side(inputs)
+    generator = torch.Generator().manual_seed(0)
+    # Of every sample another mixture: no class is left out of all of them.
+    mixed = logits * torch.randn(logits.shape, generator=generator).to(logits)
+    try:
+        sketch = sketched(side.gradient(mixed.sum(), inputs))
+    except ModelError:
+        sketch = nothing  # it has none, today as before
+    return logits.detach(), sketch

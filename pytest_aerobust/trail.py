@@ -1,0 +1,169 @@
+"""Where an attack went: a few of its points, by which the attacked model is known again.
+
+A model that differs only off the data answers the data as before, so it is asked where the attack
+has been: at what it asked about on its way, and where it left whom it could not beat and whom it
+beat. All of it is a by-product of the search: nothing is drawn from its random numbers.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.evidence.sameness import same_logits
+
+# Points of one arm: where the attack left whom it could not beat, and whom it beat, and what it
+# asked about before.
+_MOST = {"stood": 32, "fell": 12, "asked": 20}
+# Bytes of all points of one arm.
+_MOST_BYTES = 3 * 2**20
+# Inputs taken at a time.
+_AT_A_TIME = {"stood": 32, "fell": 12, "asked": 4}
+
+
+class Role(NamedTuple):
+    """Somebody who is asked at the points of an arm.
+
+    Attributes:
+        arm: Whose points.
+        side: Who is asked, by its name among the sides of a subject.
+        gradient: Whether the attack follows its gradients.
+    """
+
+    arm: str
+    side: str
+    gradient: bool
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One input of a search.
+
+    Attributes:
+        rank: Drawn by seed: where there are too many, the smallest stay.
+        number: Its place in the order of the search.
+        input: Itself.
+        asked: Who was asked about it; None where nobody was.
+        answer: What he said ``(K,)``.
+    """
+
+    rank: float
+    number: int
+    input: Tensor
+    asked: Callable[[Tensor], Tensor] | None = None
+    answer: Tensor | None = None
+
+
+@dataclass
+class Trail:
+    """The points of all searches of one proof.
+
+    Args:
+        seed: Seed of the draw among them.
+
+    Attributes:
+        roles: Who is asked at the points of which arm.
+        steady: Whether whoever was asked again during the run said the same.
+    """
+
+    seed: int
+    roles: tuple[Role, ...] = ()
+    steady: bool = True
+    _kept: dict[tuple[str, str], list[_Point]] = field(default_factory=dict)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        self._draw = np.random.default_rng(self.seed)
+
+    def watched(self, arm: str, problem: Problem) -> Problem:
+        """The same problem, whose questions are looked at: the first, the second, the fourth ..."""
+        ask, count = problem.ask, 0
+
+        def asked(inputs: Tensor) -> Tensor:
+            nonlocal count
+            logits = ask(inputs)
+            count += 1
+            if not count & (count - 1):
+                self._take(arm, "asked", inputs, ask, logits)
+            return logits
+
+        return replace(problem, ask=asked)
+
+    def ended(self, arm: str, ends: Sequence[Tensor], beaten: Tensor) -> None:
+        """Look at where a search left its samples.
+
+        Args:
+            arm: Whose search it was.
+            ends: One or more candidates for each sample, each ``(n, ...)``.
+            beaten: Whom it beat, a mask ``(n,)``.
+        """
+        for end in ends:
+            self._take(arm, "stood", end[~beaten])
+            self._take(arm, "fell", end[beaten])
+
+    def met(self, arm: str, inputs: Tensor) -> None:
+        """Look at inputs that an arm was judged on without a search."""
+        self._take(arm, "stood", inputs)
+
+    def _take(
+        self,
+        arm: str,
+        kind: str,
+        inputs: Tensor,
+        ask: Callable[[Tensor], Tensor] | None = None,
+        logits: Tensor | None = None,
+    ) -> None:
+        if not len(inputs):
+            return
+        rows = np.sort(self._draw.permutation(len(inputs))[: _AT_A_TIME[kind]])
+        picked = torch.from_numpy(rows).to(inputs.device)
+        points, ranks = inputs.detach()[picked], self._draw.random(len(rows)).tolist()
+        answers = [None] * len(rows) if logits is None else logits.detach()[picked].unbind()
+        kept = self._kept.setdefault((arm, kind), [])
+        for rank, point, answer in zip(ranks, points, answers, strict=True):
+            if point.isfinite().all():  # NaN is what a search gives that gave up
+                kept.append(_Point(rank, self._count, point, ask, answer))
+                self._count += 1
+        if len(kept) > (most := _fitting(kept, _MOST[kind])):
+            chosen = sorted(kept, key=lambda point: point.rank)[:most]
+            kept[:] = sorted(chosen, key=lambda point: point.number)
+
+    def points(self, arm: str) -> list[Tensor]:
+        """What is kept of an arm, in the order of its searches, each ``(...)``."""
+        found = [point for kind in _MOST for point in self._kept.get((arm, kind), ())]
+        return [point.input.cpu() for point in sorted(found, key=lambda point: point.number)]
+
+    def confirm(self) -> None:
+        """Ask once more, at the end of a run, what was asked during its searches.
+
+        Whoever answers otherwise has a state that no later run can know.
+        """
+        for kept in self._kept.values():
+            self.steady &= all(_answers_again(*group) for group in _by_side(kept))
+            kept[:] = [replace(point, asked=None, answer=None) for point in kept]
+
+
+def _fitting(kept: list[_Point], most: int) -> int:
+    """How many points of a kind are kept: fewer of large inputs."""
+    if not kept:
+        return most
+    total = _MOST_BYTES // max(kept[0].input.nbytes, 1)
+    return min(most, total * most // sum(_MOST.values()))
+
+
+def _by_side(points: list[_Point]) -> Iterator[tuple[Callable[[Tensor], Tensor], list[_Point]]]:
+    """Points with answers, by who gave them."""
+    for side in dict.fromkeys(point.asked for point in points):
+        if side is not None:
+            yield side, [point for point in points if point.asked is side]
+
+
+def _answers_again(side: Callable[[Tensor], Tensor], points: list[_Point]) -> bool:
+    with torch.no_grad():
+        again = side(torch.stack([point.input for point in points]))
+    before = torch.stack([point.answer for point in points if point.answer is not None])
+    return same_logits(before, again)
