@@ -18,14 +18,12 @@ from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.history.corpus import of_todays
 from pytest_aerobust.history.fingerprints import DataPrints
 from pytest_aerobust.history.identity import NotFollowedError
+from pytest_aerobust.history.readings import Readings
 from pytest_aerobust.history.shelves import Found, Patience, Shelves, aside
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.robustness import Robustness
 from pytest_aerobust.settings import Settings
-from pytest_aerobust.subjects.data import Pairs, read_samples
-from pytest_aerobust.subjects.state import digest
 from pytest_aerobust.subjects.subject import Subject, build_subject
-from pytest_aerobust.weighing import Remembered
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,7 @@ class Session:
         cache: Cache | None = None,
     ) -> None:
         self.settings, self._watch, self._cache = settings, watch, cache
-        self._prints, self._patience = DataPrints(), Patience()
-        self._read: dict[int, tuple[Any, Pairs]] = {}
-        self._known: dict[Any, tuple[Parts, Remembered]] = {}
+        self._readings, self._prints, self._patience = Readings(), DataPrints(), Patience()
         if settings.workers > 1:
             torch.set_num_threads(max(1, _cores() // settings.workers))
 
@@ -79,7 +75,7 @@ class Session:
         costs = self.settings.costs(contract)
         subject = build_subject(
             parts.model,
-            self._samples(parts.data),
+            self._readings.of(parts.data),
             parts.filter,
             bounds=contract.bounds or checked_feature_bounds(parts.bounds),
             mutable=checked_mask(parts.mutable),
@@ -102,9 +98,8 @@ class Session:
                 f"filter_gradient={contract.filter_gradient!r} says how gradients pass the filter, "
                 f"but the fixture {contract.filter} gives None"
             )
-        guarded = Guarded(
-            contract, subject, self.settings, test, self._remembered(contract, parts, subject)
-        )
+        # Nothing about the model is remembered from other tests: it may be another by now.
+        guarded = Guarded(contract, subject, self.settings, test, {})
         return Robustness(
             replace(
                 guarded,
@@ -154,25 +149,6 @@ class Session:
     @cached_property
     def _baseline(self) -> dict[str, Entry]:
         return read_baseline(self.settings.baseline)
-
-    def _remembered(self, contract: Contract, parts: Parts, subject: Subject) -> Remembered:
-        """What is known of the very same model, filter and data, while their weights last."""
-        costs = self.settings.costs(contract)
-        key = (
-            *(id(part) for part in (parts.model, parts.filter, parts.unfiltered_model, parts.data)),
-            *(subject.bounds.arguments, contract.mean, contract.std),
-            *(costs.samples, costs.seed, costs.device),
-            *(contract.filter_gradient, subject.draws, digest(subject.modules)),
-        )
-        # The objects are kept beside what is known of them: an id is unique only while they live.
-        return self._known.setdefault(key, (parts, {}))[1]
-
-    def _samples(self, data: Any) -> Pairs:
-        """The data as a pair; a loader is read once a session, not once a test."""
-        if id(data) not in self._read:
-            # The object is kept beside its samples: an id is unique only while it lives.
-            self._read[id(data)] = (data, read_samples(data))
-        return self._read[id(data)][1]
 
 
 def _cores() -> int:

@@ -31,6 +31,9 @@ from pytest_aerobust.subjects.models import closed_over
 
 _PLAIN = (type(None), bool, int, float, complex, Fraction, str, bytes, enum.Enum, Path)
 _OF_TORCH = (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format)
+# Libraries whose code depends on nothing but what it is given, and what reaches beyond that.
+_CLOSED = ("torch.utils.data", "builtins", "abc", "typing", "collections", "numbers")
+_REACHING = {"open", "exec", "eval", "compile", "input", "globals", "__import__"}
 # What a trained Lightning module keeps of its training: it takes no part in an answer.
 _OF_TRAINING = ("_trainer", "_fabric")
 # What code may name and a digest can hold, beside functions, classes and objects of the user's.
@@ -63,7 +66,13 @@ class Identity:
 
     Args:
         seconds: How long following may take; the contents of tensors and arrays don't count.
+
+    Attributes:
+        closed: Whether all code was followed: none of it reaches for a library that might read
+            whatever it likes.
     """
+
+    closed = True
 
     def __init__(self, seconds: float = math.inf) -> None:
         self._seconds, self._started, self._hashing = seconds, time.perf_counter(), 0.0
@@ -110,6 +119,7 @@ class Identity:
                 if isinstance(named, nn.Module):
                     raise
                 # Code may name what takes no part in an answer; its answers tell the rest.
+                self.closed = False
                 self._tell("not followed", type(named).__qualname__)
 
     def _add(self, value: Any) -> None:
@@ -196,18 +206,28 @@ class Identity:
         """What a function of the user's reaches by name waits for its turn."""
         if not _of_library(function.__module__):
             names = tuple(dict.fromkeys(_names_in(function.__code__)))
+            self.closed &= _REACHING.isdisjoint(names)
             for held in _reached(names, ChainMap(function.__globals__, sys.modules)):
                 self._await(held)
+        else:
+            self._enter_library(function.__module__)
+
+    def _enter_library(self, module: str | None) -> None:
+        self.closed &= f"{module}.".startswith(tuple(f"{name}." for name in _CLOSED))
 
     def _await(self, held: Any) -> None:
         held = _unwrapped(held)
-        if isinstance(held, types.FunctionType | type):
+        if isinstance(held, types.ModuleType):
+            self._enter_library(held.__name__)
+        elif isinstance(held, types.FunctionType | type):
             if _of_library(held.__module__):
                 self._by_name(held)
             else:
                 self._named.append(held)
         elif isinstance(held, _VALUES) or not _of_library(type(held).__module__):
             self._named.append(held)
+        else:
+            self._enter_library(type(held).__module__)
 
     def _method(self, value: types.MethodType) -> None:
         self._add(value.__func__)
@@ -217,6 +237,7 @@ class Identity:
         self._add([value.func, value.args, value.keywords])
 
     def _by_name(self, value: Any) -> None:
+        self._enter_library(getattr(value, "__module__", None) or value.__name__)
         self._tell(str(getattr(value, "__module__", "")), value.__name__)
 
     def _class(self, value: type) -> None:
@@ -224,17 +245,23 @@ class Identity:
             self._tell(base.__module__, base.__qualname__)
             if base.__flags__ & _MADE_BY_PYTHON:
                 self._source(base)
-            if not _of_library(base.__module__):
-                self._body(base)
+            of_library = _of_library(base.__module__)
+            self._body(base, of_library)
+            if of_library:
+                self._enter_library(base.__module__)
 
-    def _body(self, value: type) -> None:
-        """What the methods of a class of the user's name, and its own values."""
+    def _body(self, value: type, of_library: bool) -> None:
+        """The methods of a class of the user's and its own values; of another, what is put there.
+
+        A library's methods are told by its files, but not those that somebody replaced.
+        """
         for name, held in vars(value).items():
             inner = getattr(held, "__func__", getattr(held, "fget", held))
             inner = _unwrapped(inner)
             if isinstance(inner, types.FunctionType):
-                self._names(inner)
-            elif not name.startswith("__") and isinstance(inner, _VALUES):
+                if not of_library or not _of_library(inner.__module__):
+                    self._named.append(inner)
+            elif not of_library and not name.startswith("__") and isinstance(inner, _VALUES):
                 self._named.append(inner)
 
     def _source(self, value: Any) -> None:
@@ -295,9 +322,9 @@ def _reached(names: tuple[str, ...], scope: Mapping[str, Any]) -> Iterator[Any]:
         scope = waiting.pop()
         for name in names:
             held = scope.get(name)
-            if not isinstance(held, types.ModuleType):
+            if not isinstance(held, types.ModuleType) or _of_library(held.__name__):
                 yield held
-            elif held.__name__ not in seen and not _of_library(held.__name__):
+            elif held.__name__ not in seen:
                 seen.add(held.__name__)
                 waiting.append(vars(held))
 

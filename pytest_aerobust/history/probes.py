@@ -23,7 +23,7 @@ from pytest_aerobust.subjects.subject import SIDES, Sides, Subject
 from pytest_aerobust.trail import Role, Trail
 
 # Samples that nobody attacked, asked about in front of all others, and their bytes.
-_CLEAN, _CLEAN_BYTES = 16, 2**19
+_CLEAN, _CLEAN_BYTES = 8, 2**19
 # Inputs that are asked about together.
 _TOGETHER = 256
 

@@ -43,7 +43,7 @@ class Guarded:
         subject: What is under test.
         settings: The options.
         test: The test's id.
-        remembered: What earlier contracts found out about the subject.
+        remembered: What this contract's measurements find out about the subject.
         drawn_by: Seed that the user gave to Hypothesis for this test; None where there is none.
         on_progress: Is told how far each measurement has come.
         past: The contract's place in the baseline; None where nobody asks.

@@ -331,3 +331,131 @@ def test_what_can_not_be_known_is_not_kept(suite):
         known, result = cached(suite, "-o", "log_level=INFO", "-rA")
         assert known == [False]
     assert "measured without the cache, because the subject holds a sklearn" in result.stdout.str()
+
+
+def test_what_is_too_large_to_follow(suite):
+    """The cache stands aside in bounded time, once for all contracts, and the run says so."""
+    suite.conftest("""
+        TABLE = [(number,) for number in range(1_000_000)]
+
+        class Looked(Border):
+            def forward(self, x):
+                return super().forward(x + 0 * len(TABLE))
+
+        @pytest.fixture(scope="session")
+        def aerobust_model():
+            return Looked()
+    """)
+    suite.tests("""
+        @robust("bim", eps=[0.1, 0.2, 0.3], min_acc=0.3)
+        def test_it():
+            pass
+    """)
+    for _ in range(2):
+        known, result = cached(suite)
+        assert known == [False] * 3
+        result.assert_outcomes(passed=3)
+        result.stdout.fnmatch_lines(["note: measured without the cache: the code *2 s*"])
+
+
+@pytest.mark.parametrize(
+    "fixture",
+    [
+        pytest.param("aerobust_filter", id="filter"),
+        pytest.param("aerobust_model", id="model"),
+    ],
+)
+def test_a_closure_with_an_empty_cell(suite, fixture):
+    """A name that nobody has bound is no reason to break down, in a filter or under a model."""
+    suite.conftest(f"""
+        def made():
+            def same(x):
+                return x if True else never
+            if False:
+                never = 1
+            return same
+
+        class Wrapped(Border):
+            def __init__(self):
+                super().__init__()
+                self.same = made()
+
+            def forward(self, x):
+                return super().forward(self.same(x))
+
+        @pytest.fixture(scope="session")
+        def {fixture}():
+            return made() if "{fixture}" == "aerobust_filter" else Wrapped()
+    """)
+    suite.tests("""
+        @robust("bim", eps=0.2, min_acc=0.5)
+        def test_it():
+            pass
+    """)
+    assert cached(suite)[0] == [False]
+    assert cached(suite)[0] == [True]
+
+
+def test_an_attack_that_can_not_be_followed(suite):
+    """An instance that holds what no digest can tell is measured each time, and breaks nothing."""
+    suite.tests("""
+        from foolbox.attacks import LinfPGD
+
+        class Own(LinfPGD):
+            pass
+
+        attack = Own(steps=10, rel_stepsize=0.25, random_start=False)
+        attack.numbers = iter(range(3))
+
+        @robust(attack, eps=0.2, min_acc=0.5)
+        def test_it():
+            pass
+    """)
+    for _ in range(2):
+        known, result = cached(suite)
+        assert known == [False]
+        result.assert_outcomes(passed=1)
+
+
+def test_another_processor_is_no_other_model(tmp_path, own_process, small_conftest):
+    """What rounds otherwise, another instruction set or another number of threads, is a hit."""
+    more = """
+class Deep(nn.Module):
+    def __init__(self):
+        super().__init__()
+        numbers = torch.Generator().manual_seed(0)
+        widths = (64, 128, 128, 2)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        for layer in self.layers:
+            layer.weight.data = torch.rand(layer.weight.shape, generator=numbers) * 0.2 - 0.1
+            layer.bias.data.zero_()
+
+    def forward(self, x):
+        for layer in self.layers[:-1]:
+            x = layer(x).relu()
+        return self.layers[-1](x) * 100
+
+
+@pytest.fixture(scope="session")
+def aerobust_model():
+    return Deep()
+
+
+@pytest.fixture(scope="session")
+def aerobust_data(aerobust_model):
+    inputs = torch.rand(200, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    logits = aerobust_model(inputs).detach()
+    clear = (logits[:, 0] - logits[:, 1]).abs() > 1
+    return inputs[clear], logits[clear].argmax(dim=1)
+"""
+    (tmp_path / "conftest.py").write_text(small_conftest + more)
+    (tmp_path / "test_it.py").write_text(
+        "from pytest_aerobust import robust\n"
+        '@robust("bim", eps=0.005, min_acc=0.1, bounds=(-1, 1))\n'
+        "def test_it(): pass\n"
+    )
+    first = own_process(tmp_path, "--aerobust", ATEN_CPU_CAPABILITY="default")
+    assert "cached" not in first.stdout
+    assert "1 passed" in first.stdout
+    for env in ({}, {"ATEN_CPU_CAPABILITY": "avx2"}, {"OMP_NUM_THREADS": "2"}):
+        assert "cached" in own_process(tmp_path, "--aerobust", **env).stdout

@@ -1,0 +1,96 @@
+"""Data that tests of one session share: read again wherever it may have changed since.
+
+A loader is the same object in every test, and what it gives may be another: a flag that a test
+sets, an array that was changed in place, a file. So it is read for every test, but where all that
+a reading depends on is followed and has not changed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from pytest_aerobust.errors import DataError
+from pytest_aerobust.history.identity import Identity, NotFollowedError
+from pytest_aerobust.subjects.data import Pairs, read_samples
+
+# Seconds for following what a reading depends on; reading again is no longer.
+_SECONDS = 0.5
+_RESTLESS = (
+    "the data differ each time they are read (random numbers of their own?): all tests of a run "
+    "use what the first reading gave"
+)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What an object gave.
+
+    Attributes:
+        data: The object, kept since an id is unique only while it lives.
+        pairs: What was read.
+        depends: Digest of all that this depends on; None where it can't be known.
+    """
+
+    data: Any
+    pairs: Pairs
+    depends: str | None
+
+
+class Readings:
+    """The data of a session by the objects that give them."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Reading] = {}
+
+    def of(self, data: Any) -> Pairs:
+        """Inputs and labels as the object gives them now.
+
+        Raises:
+            DataError: As :func:`read_samples`.
+        """
+        if isinstance(data, tuple | list):  # nothing to read: these are the samples
+            return read_samples(data)
+        known = self._known.get(id(data))
+        if known is not None and known.depends is not None and known.depends == _depends_on(data):
+            return known.pairs
+        pairs = read_samples(data) if known is None else _read_again(data, known.pairs)
+        self._known[id(data)] = _Reading(data, pairs, _depends_on(data))
+        return pairs
+
+
+def _read_again(data: Any, before: Pairs) -> Pairs:
+    try:
+        pairs = read_samples(data)
+    except DataError:
+        if isinstance(getattr(data, "dataset", data), IterableDataset):
+            return before  # a stream that is used up gives nothing more
+        raise
+    if _same(pairs, before):
+        return before
+    if _same(pairs, read_samples(data)):
+        return pairs
+    return before._replace(notes=tuple(dict.fromkeys((*before.notes, _RESTLESS))))
+
+
+def _same(one: Pairs, other: Pairs) -> bool:
+    return all(
+        a.dtype == b.dtype and a.shape == b.shape and torch.equal(_bits(a), _bits(b))
+        for a, b in zip(one[:2], other[:2], strict=True)
+    )
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.cpu().contiguous().flatten().view(torch.uint8)
+
+
+def _depends_on(data: Any) -> str | None:
+    """Digest of all that a reading depends on; None where it may depend on something else."""
+    identity = Identity(_SECONDS)
+    try:
+        identity.add(data)
+    except NotFollowedError:
+        return None
+    return identity.digest if identity.closed else None
