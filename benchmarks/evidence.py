@@ -4,7 +4,7 @@ Run as ``python benchmarks/evidence.py``. Both sides are the same measurement, o
 turned off: on 1,000 test images of MNIST, and on the 360 small ones of scikit-learn's digits, with
 and without an autoencoder in front, where a contract takes so little that fixed costs show. Rounds
 alternate; the ratio is that of each round's pair. The last column leaves out what is found once a
-session and model.
+contract, whatever its budgets.
 """
 
 import statistics

@@ -18,11 +18,11 @@ from pytest_aerobust.evidence.sameness import same_logits
 
 # Points of one arm: where the attack left whom it could not beat, and whom it beat, and what it
 # asked about before.
-_MOST = {"stood": 32, "fell": 8, "asked": 16}
-# Bytes of all points of one arm.
-_MOST_BYTES = 3 * 2**20
+_MOST = {"stood": 96, "fell": 8, "asked": 16}
+# Bytes of all points of one arm; of large inputs a few more, if there are to be any.
+_BYTES, _MOST_BYTES, _FEW = 2**20, 6 * 2**20, 8
 # Inputs taken at a time.
-_AT_A_TIME = {"stood": 32, "fell": 8, "asked": 4}
+_AT_A_TIME = {"stood": 96, "fell": 8, "asked": 4}
 
 
 class Role(NamedTuple):
@@ -151,7 +151,8 @@ def _fitting(kept: list[_Point], most: int) -> int:
     """How many points of a kind are kept: fewer of large inputs."""
     if not kept:
         return most
-    total = _MOST_BYTES // max(kept[0].input.nbytes, 1)
+    size = max(kept[0].input.nbytes, 1)
+    total = max(min(_FEW, _MOST_BYTES // size), _BYTES // size)
     return min(most, total * most // sum(_MOST.values()))
 
 

@@ -1,6 +1,6 @@
 """Evidence about the answers themselves: a witness, too, needs a model that stands by its word.
 
-Each check asks about a few samples that nobody attacked and runs once a session and model.
+Each check asks about a few samples that nobody attacked and runs once a contract.
 """
 
 from collections.abc import Callable

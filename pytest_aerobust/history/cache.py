@@ -16,8 +16,9 @@ from pytest_aerobust.files import written_whole
 
 _LOG = logging.getLogger("pytest_aerobust")
 _NAME, _SUFFIX = "aerobust", ".json"
-# Bytes of one entry and of all of them; 10,000 samples with their evidence take some 25 kB.
-LARGEST_ENTRY = 16 * 2**20
+# Bytes of one entry and of all of them; 10,000 samples with their evidence take some 25 kB, the
+# points at which a model is asked again 0.5 MB, for large images 20.
+LARGEST_ENTRY = 32 * 2**20
 LARGEST_CACHE = 256 * 2**20
 _DIGEST = 32
 # Seconds after which nobody writes a temporary file any more.

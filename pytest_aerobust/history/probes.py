@@ -22,8 +22,11 @@ from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.subject import SIDES, Sides, Subject
 from pytest_aerobust.trail import Role, Trail
 
-# Samples that nobody attacked, asked about in front of all others, and their bytes.
-_CLEAN, _CLEAN_BYTES = 8, 2**19
+# Samples that nobody attacked, asked about in front of all others, and their bytes; of the points
+# of an attack.
+_CLEAN, _CLEAN_BYTES, _MOST_BYTES = 8, 2**19, 6 * 2**20
+# Points at which gradients are asked for, and fewer points than which say too little.
+_GRADIENTS, _FEWEST = 32, 4
 # Inputs that are asked about together.
 _TOGETHER = 256
 
@@ -34,8 +37,8 @@ class Answer:
 
     Attributes:
         logits: As it gives them, ``(n, K)``.
-        gradients: Of a mixture of its logits, sketched ``(n, D)``; empty where it has none, or
-            nobody follows them.
+        gradients: Of a mixture of its logits at some of the points, sketched ``(m, D)``; empty
+            where it has none, or nobody follows them.
     """
 
     logits: Tensor
@@ -83,7 +86,7 @@ class Probes:
 
         Returns:
             None where no later run could be compared: the subject can't be asked, or answered
-            otherwise before.
+            otherwise before, or inputs are too large to keep any.
         """
         inputs = subject.samples.inputs
         some = min(_CLEAN, max(2, _CLEAN_BYTES // max(inputs[0].nbytes, 1)))
@@ -92,8 +95,10 @@ class Probes:
             role.arm: torch.stack([*clean, *(p.to(clean) for p in trail.points(role.arm))])
             for role in trail.roles
         }
+        if not trail.steady or _FEWEST * inputs[0].nbytes > _MOST_BYTES:
+            return None
         found = _answers(subject, trail.roles, points, len(clean), device)
-        if found is None or not trail.steady:
+        if found is None:
             return None
         return cls(trail.roles, len(clean), points, found)
 
@@ -149,23 +154,21 @@ def _answer(sides: Sides, role: Role, points: Tensor, clean: int) -> Answer:
     inputs = points.to(sides.samples.inputs)
     with torch.no_grad():
         side.clean(inputs[:clean])  # a new side has to see some samples before it is asked
-    parts = [_asked(side, part, role.gradient) for part in torch.split(inputs, _TOGETHER)]
-    logits, gradients = (torch.cat(each).cpu() for each in zip(*parts, strict=True))
-    return Answer(logits, gradients)
+    with torch.no_grad():
+        parts = [side.judged(part).cpu() for part in torch.split(inputs, _TOGETHER)]
+    step = -(-len(inputs) // _GRADIENTS)
+    slopes = _slopes(side, inputs[::step]) if role.gradient else inputs.new_zeros(0, 1)
+    return Answer(torch.cat(parts), slopes.cpu())
 
 
-def _asked(side: Classifier, inputs: Tensor, gradient: bool) -> tuple[Tensor, Tensor]:
-    nothing = inputs.new_zeros(0, 1)
-    if not gradient:
-        with torch.no_grad():
-            return side.judged(inputs), nothing
+def _slopes(side: Classifier, inputs: Tensor) -> Tensor:
+    """Gradients of a side, sketched; of nobody where it has none, today as before."""
     inputs = inputs.clone().requires_grad_()
     logits = side(inputs)
     generator = torch.Generator().manual_seed(0)
     # Of every sample another mixture: no class is left out of all of them.
     mixed = logits * torch.randn(logits.shape, generator=generator).to(logits)
     try:
-        sketch = sketched(side.gradient(mixed.sum(), inputs))
+        return sketched(side.gradient(mixed.sum(), inputs))
     except ModelError:
-        sketch = nothing  # it has none, today as before
-    return logits.detach(), sketch
+        return inputs.new_zeros(0, 1)

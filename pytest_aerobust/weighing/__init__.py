@@ -30,7 +30,7 @@ _CHECKS: dict[str, Callable[[Inquiry], Finding]] = {
     "black-box": black_box,
     "binarisation": binarisation,
 }
-# Found once a session: they say nothing of the contract's own attack.
+# Found once a contract, whatever its budgets: they say nothing of the contract's own attack.
 _ABOUT_THE_MODEL = ("unbounded",)
 
 

@@ -25,7 +25,7 @@ def unbounded(inquiry: Inquiry) -> Finding:
     Without a budget the attacker may turn an input into any other, so a search that sees where
     it goes beats everybody. Void where it leaves more than 5 % of 64 samples, and three (Carlini
     et al. 2019, section 4.2; Athalye, Carlini & Wagner 2018, section 3.1). Costs 61 forward
-    passes for each of them, less where they fall early, once a session and model. It uses
+    passes for each of them, less where they fall early, once a contract. It uses
     gradients whatever the contract's own attack, so it is skipped where the attacker follows
     none; also where features may not change.
     """
