@@ -1,8 +1,9 @@
 """Inputs and labels in any of their usual forms, as two checked tensors."""
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,9 @@ from pytest_aerobust.arguments import FeatureBounds
 from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.repeats import first_places
+from pytest_aerobust.subjects.labels import checked_labels, listed, places_among
 from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.tensors import as_tensor, checked_as, described, keys
 
 # Samples of a clean pass.
 _CLEAN_CHUNK = 256
@@ -22,8 +25,6 @@ _CLEAN_CHUNK = 256
 _ROUNDING = 1e-6
 # Inputs that use less than this share of the bounds probably come in other units.
 _NARROW = 0.05
-# Classes in a message before the rest is only counted.
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_samples(data: Any) -> Pairs:
         except Exception as cause:
             raise DataError(
                 f"data ({type(data).__name__}) raised {type(cause).__name__} while it was read: "
-                f"{cause}. Expected pairs (input, label) of one shape"
+                f"{cause}. Expected pairs (input, label) of one shape, inputs as tensors or arrays"
             ) from cause
 
 
@@ -98,8 +99,27 @@ def _read(data: Any) -> Pairs:
         return Pairs(*data)
     raise DataError(
         f"data is a {type(data).__name__}: expected (inputs, labels), a torch Dataset, a "
-        "DataLoader or a LightningDataModule"
+        f"DataLoader or a LightningDataModule{_pair_of(data)}"
     )
+
+
+def _pair_of(data: Any) -> str:
+    """How a pair is made of data that is none, where it shows."""
+    if isinstance(data, Mapping):
+        return f"; it has the keys {keys(data)}: give the two that are meant, {_first_two(data)}"
+    if not isinstance(data, tuple | list) or not data:
+        return ""
+    if all(isinstance(entry, tuple | list) and len(entry) == 2 for entry in data):
+        return (
+            f"; these are {len(data)} pairs: give inputs, labels = zip(*data), and torch.cat() of "
+            "each where they are batches"
+        )
+    return f"; it has {len(data)} entries: give the two that are meant, {_first_two(data)}"
+
+
+def _first_two(parts: Any, name: str = "data") -> str:
+    places = [*islice(parts, 2)] if isinstance(parts, Mapping) else [0, 1]
+    return "such as (" + ", ".join(f"{name}[{place!r}]" for place in places) + ")"
 
 
 def _single_loader(loaders: Any) -> Any:
@@ -126,10 +146,17 @@ def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise DataError(
-                f"data gives a {type(batch).__name__} a batch: expected pairs (inputs, labels)"
+                f"data gives a {described(batch)} a batch: expected pairs (inputs, labels)"
+                f"{_picked_of(batch)}"
             )
-        inputs.append(_as_tensor("inputs", batch[0]))
-        labels.append(_as_tensor("labels", batch[1]))
+        inputs.append(as_tensor("inputs", batch[0]))
+        labels.append(as_tensor("labels", batch[1]))
+        if inputs[-1].shape[:1] != labels[-1].shape[:1]:
+            raise DataError(
+                f"data gives {described(inputs[-1])} with labels {described(labels[-1])} in batch "
+                f"{len(labels) - 1}: expected inputs (N, ...) and labels (N,); a DataLoader has no "
+                "batch dimension with batch_size=None"
+            )
     if not inputs:
         raise DataError("data holds 0 samples: expected at least one")
     shapes = {tuple(part.shape[1:]) for part in inputs}
@@ -139,6 +166,18 @@ def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
             "one shape for all samples"
         )
     return torch.cat(inputs), torch.cat(labels)
+
+
+def _picked_of(batch: Any) -> str:
+    """How to go on with batches that hold something else, or something more."""
+    if isinstance(batch, list) and all(isinstance(each, tuple | list) for each in batch):
+        return ". Its samples are not joined: leave out collate_fn=, or join them in it"
+    if not isinstance(batch, Mapping | tuple | list) or len(batch) < 2:
+        return "; are the labels missing?"
+    return (
+        ". Hand in the two that are meant as tensors, each joined by torch.cat over all batches, "
+        f"{_first_two(batch, 'batch')}, or a Dataset that returns these alone"
+    )
 
 
 def check_samples(
@@ -158,31 +197,18 @@ def check_samples(
         ContractError: Bounds that don't fit the shape of the inputs.
     """
     pairs = Pairs(*data)
-    named = pairs.labels if classes is None else _places(pairs.labels, classes)
-    labels = _checked_labels(named)
-    inputs = _checked_inputs(pairs.inputs, len(labels))
-    inputs, notes = _within(inputs, Box.of(bounds, shape=tuple(inputs.shape[1:])))
+    with checked_as("labels", pairs.labels):
+        named = pairs.labels if classes is None else places_among(pairs.labels, classes)
+        labels = checked_labels(named)
+    with checked_as("inputs", pairs.inputs):
+        inputs = _checked_inputs(pairs.inputs, len(labels))
+        inputs, notes = _within(inputs, Box.of(bounds, shape=tuple(inputs.shape[1:])))
     notes += _mapping_note(classes)
     return Samples(inputs, labels, torch.arange(len(labels)), (*pairs.notes, *notes))
 
 
-def _as_tensor(name: str, value: Any) -> Tensor:
-    if isinstance(value, Tensor):
-        # A copy, where the tensor was made under inference_mode: autograd refuses those.
-        return value.detach().clone() if value.is_inference() else value.detach()
-    try:
-        array = np.ascontiguousarray(value)
-        if array.dtype.kind == "u" and array.dtype.itemsize > 1:
-            array = array.astype(np.int64)  # torch can hold these types, but not compute in them
-        return torch.from_numpy(array if array.flags.writeable else array.copy())
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{name} are a {type(value).__name__} that no tensor can be made of: {error}"
-        ) from error
-
-
 def _checked_inputs(value: Any, labels: int) -> Tensor:
-    inputs = _as_tensor("inputs", value)
+    inputs = as_tensor("inputs", value)
     shape = tuple(inputs.shape)
     if not inputs.numel():
         raise DataError(f"data holds 0 samples (inputs of shape {shape}): expected at least one")
@@ -194,12 +220,14 @@ def _checked_inputs(value: Any, labels: int) -> Tensor:
             + ("; is the batch dimension missing?" if missing else "")
         )
     if inputs.is_complex():
-        raise DataError(f"inputs are {inputs.dtype}: expected real numbers")
+        raise DataError(
+            f"inputs are {inputs.dtype}: expected real numbers, such as torch.view_as_real() gives"
+        )
     if not inputs.is_floating_point():
         low, high = inputs.min().item(), inputs.max().item()
         raise DataError(
             f"inputs are {inputs.dtype} in [{low}, {high}]: convert them to float, scaled as the "
-            "model was trained; eps and bounds are in the units of the data"
+            f"model was trained; eps and bounds are in the units of the data{_tokens(inputs)}"
         )
     # The extremes are NaN or infinite where any value is, and cost a tenth of asking each.
     if not torch.stack(inputs.aminmax()).isfinite().all():
@@ -209,6 +237,16 @@ def _checked_inputs(value: Any, labels: int) -> Tensor:
             f"{bad[0].item()}: expected finite values"
         )
     return inputs
+
+
+def _tokens(inputs: Tensor) -> str:
+    """A word for whom a conversion would send in a circle."""
+    if inputs.dtype in (torch.uint8, torch.bool):
+        return ""
+    return (
+        ". If they are tokens or other indices there is no budget to move them in: hand in what "
+        "stands behind the embedding as the model, and the embedded inputs as data"
+    )
 
 
 def _within(inputs: Tensor, box: Box) -> tuple[Tensor, list[str]]:
@@ -245,80 +283,10 @@ def _extremes(smallest: Tensor, largest: Tensor, low: Tensor, high: Tensor, outs
     return f"{where} span [{smallest:g}, {largest:g}], bounds are ({low:g}, {high:g})"
 
 
-def _checked_labels(value: Any) -> Tensor:
-    labels = _as_tensor("labels", value)
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        labels = _from_one_hot(labels)
-    elif labels.ndim == 2:
-        labels = labels.flatten()
-    if labels.ndim != 1:
-        raise DataError(
-            f"labels have shape {tuple(labels.shape)}: expected (N,), or one-hot (N, classes)"
-        )
-    if not len(labels):
-        raise DataError("data holds 0 samples (no labels): expected at least one")
-    if labels.is_floating_point() or labels.is_complex():
-        raise DataError(f"labels are {labels.dtype}: expected whole numbers, the classes from 0")
-    if labels.min() < 0:
-        index = int((labels < 0).nonzero()[0])
-        raise DataError(
-            f"labels[{index}] is {labels[index].item()}: expected classes from 0; drop samples "
-            "that carry an ignored label"
-        )
-    return labels.to(torch.int64)
-
-
-def _places(value: Any, classes: tuple[Any, ...]) -> Any:
-    """Labels as places among a model's classes; one-hot labels are such places already."""
-    labels = _as_array(value)
-    if labels.shape[1:] == (len(classes),):
-        return labels
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DataError(
-            f"labels have shape {labels.shape}: expected (N,), or one-hot (N, {len(classes)})"
-        )
-    names = labels.tolist()
-    places = {name: place for place, name in enumerate(classes)}
-    for index, name in enumerate(names):
-        if name not in places:
-            raise DataError(
-                f"labels[{index}] is {name!r}, which is none of the model's classes "
-                f"{listed(classes)}: give the labels that it was fitted on"
-            )
-    return torch.tensor([places[name] for name in names], dtype=torch.int64)
-
-
-def _as_array(labels: Any) -> np.ndarray:
-    if isinstance(labels, Tensor):
-        return labels.detach().cpu().numpy()
-    try:
-        return np.asarray(labels)
-    except ValueError as error:
-        raise DataError(f"labels are a {type(labels).__name__} of no shape: {error}") from error
-
-
 def _mapping_note(classes: tuple[Any, ...] | None) -> list[str]:
     if classes is None or classes == tuple(range(len(classes))):
         return []
     return [f"classes are counted from 0 in the order of the model's own: {listed(classes)}"]
-
-
-def listed(classes: tuple[Any, ...]) -> str:
-    """A model's names of its classes in a message; of many, the first."""
-    more = f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
-    return ", ".join(map(repr, classes[:_SHOWN])) + more
-
-
-def _from_one_hot(labels: Tensor) -> Tensor:
-    exact = ((labels == 0) | (labels == 1)).all() and (labels.sum(dim=1) == 1).all()
-    if not exact:
-        raise DataError(
-            f"labels have shape {tuple(labels.shape)} but are not one-hot: expected a single 1 "
-            "a row, or classes of shape (N,)"
-        )
-    return labels.to(torch.int64).argmax(dim=1)
 
 
 def stratified(samples: Samples, count: int, seed: int) -> Samples:

@@ -16,7 +16,8 @@ from torch.nn.functional import one_hot
 
 from pytest_aerobust.catalogue import Access, AttackSpec, fitting
 from pytest_aerobust.errors import ModelError
-from pytest_aerobust.subjects.data import Samples, listed
+from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.labels import listed
 from pytest_aerobust.subjects.linear import (
     NoTwinError,
     Twin,
