@@ -404,7 +404,6 @@ from pytest_aerobust.contract import cases
 from pytest_aerobust.floors import Floors
 from pytest_aerobust.verdict import judge
 
-torch.set_num_threads(1)
 generator = torch.Generator().manual_seed(0)
 model = nn.Linear(4, 2)
 with torch.no_grad():

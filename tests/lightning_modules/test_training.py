@@ -289,7 +289,6 @@ class Rival:
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join([str(ROOT), str(module.parent)]),
-                "OMP_NUM_THREADS": "1",
             },
         )
 

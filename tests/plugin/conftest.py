@@ -115,7 +115,8 @@ class Suite:
         return self.plain_run("--aerobust", *args)
 
     def plain_run(self, *args: str) -> pytest.RunResult:
-        return self._pytester.runpytest_inprocess(*args)
+        # pytest-randomly, where it is installed, would shuffle the tests and reseed every draw.
+        return self._pytester.runpytest_inprocess("-p", "no:randomly", *args)
 
     def ids(self, result: pytest.RunResult) -> list[str]:
         """Names of the items whose call phase ran, sorted."""
@@ -164,10 +165,7 @@ def _warm():
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """An empty suite with the small model; its lines are wide enough for a whole summary."""
     monkeypatch.setenv("COLUMNS", "200")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # ten samples: threads would only wait for each other
-    yield Suite(pytester)
-    torch.set_num_threads(threads)
+    return Suite(pytester)
 
 
 @pytest.fixture(scope="session")
@@ -179,7 +177,7 @@ def own_process() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
-        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "pytest_aerobust.plugin", *args],
             cwd=folder,

@@ -54,7 +54,7 @@ def run(folder, *options):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--aerobust", "--color=no", *options],
         cwd=folder,
-        env={**clean, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
+        env={**clean, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         timeout=180,

@@ -133,8 +133,7 @@ def test_global_randomness_is_left_alone(suite):
         def test_it(untouched):
             pass
     """)
-    # pytest-randomly, where installed, reseeds the generators between a test's phases.
-    suite.run("-p", "no:randomly").assert_outcomes(passed=3)
+    suite.run().assert_outcomes(passed=3)
 
 
 def test_a_pass_does_not_depend_on_where_it_was_asked(suite):

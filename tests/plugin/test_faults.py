@@ -52,7 +52,7 @@ def started(folder, *options):
     """A run that updates the baseline, as the leader of a group of processes."""
     command = [sys.executable, "-m", "pytest", "-p", "pytest_aerobust.plugin", "-p", "xdist"]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
-    told = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    told = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
     return subprocess.Popen(
         [*command, "--aerobust", "--aerobust-update", "-v", *options],
         cwd=folder,

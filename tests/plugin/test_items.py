@@ -29,7 +29,7 @@ def test_items_come_in_the_order_of_the_file(suite):
         def test_order():
             pass
     """)
-    result = suite.plain_run("--collect-only", "-q", "-p", "no:randomly")
+    result = suite.plain_run("--collect-only", "-q")
     names = [line.split("::")[1] for line in result.outlines if "::" in line]
     cases = ("bim-eps0.1", "pgd-eps0.2", "pgd-eps0.1", "fgsm-eps0.2", "fgsm-eps0.1")
     assert names == [f"test_order[{case}]" for case in cases]

@@ -192,8 +192,7 @@ def test_a_worker_that_dies_loses_no_finished_result(suite):
         def test_dies():
             os._exit(3)
     """)
-    # pytest-randomly, where installed, would shuffle the test that dies to the front.
-    result = suite.run("-n1", "--max-worker-restart=0", "-p", "no:randomly")
+    result = suite.run("-n1", "--max-worker-restart=0")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*crashed while running 'test_suite.py::test_dies[[]bim-eps0.1]'"])
     rows = _section(result.stdout.str())

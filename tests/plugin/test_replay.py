@@ -91,7 +91,7 @@ def command():
 
     def run(folder, *args, **env):
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
-        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1", "REPLAYING": "1"}
+        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "REPLAYING": "1"}
         return subprocess.run(
             [sys.executable, "-m", "pytest_aerobust", *args],
             cwd=folder,
