@@ -126,7 +126,7 @@ def in_terminal(folder, *options, columns=100):
         stderr=theirs,
     )
     os.close(theirs)
-    found, deadline = b"", time.monotonic() + 60
+    found, deadline = b"", time.monotonic() + 300
     while time.monotonic() < deadline:
         readable, _, _ = select.select([ours], [], [], 0.2)
         try:
