@@ -311,17 +311,38 @@ def test_doubts_about_derived_targets_are_told_at_every_budget(linear_problem):
         assert any("the targets come from the untargeted attack" in note for note in notes)
 
 
-def test_a_gain_is_guarded_although_another_budget_fails(digits, digits_model, digits_filter):
+class First(nn.Module):
+    """Logits [-z, z] of how far the first of two features lies above 0.5."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, 0.0]))
+
+    def forward(self, x):
+        z = (x - 0.5) @ self.weight
+        return torch.stack([-z, z], dim=1)
+
+
+class Backed(nn.Module):
+    """A filter that adds to the first feature how far the second lies above 0.5."""
+
+    def forward(self, x):
+        return torch.stack([x[:, 0] + x[:, 1] - 0.5, x[:, 1]], dim=1)
+
+
+def test_a_gain_is_guarded_although_another_budget_fails():
     """What is found later may mend a gain, so a pass beside a failure keeps its evidence."""
-    data, gains = tuple(part[:100] for part in digits), {}
-    for eps in (0.03, 0.15):
-        found = evaluate(digits_model, data, filter=digits_filter, attack="bim", eps=eps)
-        gains[eps] = found.filtered.accuracy - found.unfiltered.accuracy
-    failing, passing = sorted(gains, key=gains.get)
-    assert gains[failing] < gains[passing]
-    (case,) = cases(attack="bim", eps=epsilons(0.01, 0.3), min_gain=gains[passing])
-    parts = Parts(digits_model, data, digits_filter, (0, 1), None)
+    distances = torch.tensor([0.05, 0.15, 0.25, 0.35, 0.45]).repeat(8)
+    sides = torch.tensor([-1.0, 1.0]).repeat_interleave(20)
+    # Bare, a sample falls at its distance; behind the filter halfway from there to 0.45.
+    inputs = 0.5 + sides[:, None] * torch.stack([distances, torch.full((40,), 0.45)], dim=1)
+    failing, passing = 0.03, 0.1
+    (case,) = cases(attack="bim", eps=epsilons(0.01, 0.3), min_gain=0.2)
+    parts = Parts(First(), (inputs, (sides > 0).long()), Backed(), (0, 1), None)
     robustness = Session(Settings()).guard(case.contract, parts, "test_it.py::test_it")
     assert not robustness._proof.holds(failing)
     assert robustness._proof.holds(passing)
     assert "noise" in {finding.name for finding in robustness(passing).evidence}
+    for eps, gain in ((failing, 0), (passing, 8)):
+        found = robustness(eps)
+        assert found.filtered.survivors - found.unfiltered.survivors == gain

@@ -85,27 +85,41 @@ def test_every_counted_example_passes_an_independent_check(
     assert evaluation.unfiltered.beaten > 0 or eps == 0.001
 
 
-def test_the_filtered_arm_is_attacked_where_the_bare_model_already_errs(digits, digits_model):
+class Brighter(torch.nn.Module):
+    """Undoes a darkening of the first feature, which the second one tells of."""
+
+    def forward(self, x):
+        return torch.stack([torch.where(x[:, 1] > 0.5, 5 * x[:, 0], x[:, 0]), x[:, 1]], dim=1)
+
+
+class Border(torch.nn.Module):
+    """Logits [-z, z] of how far the first feature lies above 0.5."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x):
+        z = self.scale * (x[:, 0] - 0.5)
+        return torch.stack([-z, z], dim=1)
+
+
+def test_the_filtered_arm_is_attacked_where_the_bare_model_already_errs():
     """A sample wrong on the bare model but right behind the filter can still be beaten there."""
-    inputs, labels = (part[:200] for part in digits)
-
-    class Brighter(torch.nn.Module):
-        """Undoes a darkening under which the bare model errs."""
-
-        def forward(self, x):
-            return x * 5
-
-    dark = inputs / 5
+    distances = torch.linspace(-0.45, 0.45, 20).repeat_interleave(2)
+    dark = torch.arange(40) % 2 == 1
+    seen = torch.where(dark, (0.5 + distances) / 5, 0.5 + distances)
+    labels = (distances > 0).long()
     evaluation = measure(
-        build_subject(digits_model, (dark, labels), Brighter()),
+        build_subject(Border(), (torch.stack([seen, dark.float()], dim=1), labels), Brighter()),
         Measurement(chosen("bim", None, None, None), 0.05, "white-box"),
     )
-    only_filtered = [
-        (bare, behind)
-        for bare, behind in zip(
-            evaluation.unfiltered.outcomes, evaluation.filtered.outcomes, strict=True
-        )
-        if bare == "-" and behind != "-"
-    ]
-    assert len(only_filtered) > 20
-    assert {behind for _, behind in only_filtered} == {"b"}
+    wrong = dark & (labels == 1)
+    near = distances.abs() < torch.where(dark, 5 * 0.05, 0.05)
+    assert evaluation.unfiltered.outcomes == letters(near & ~dark, wrong)
+    assert evaluation.filtered.outcomes == letters(near, torch.zeros_like(wrong))
+
+
+def letters(beaten, wrong):
+    pairs = zip(beaten.tolist(), wrong.tolist(), strict=True)
+    return "".join("-" if errs else "b" if falls else "s" for falls, errs in pairs)
