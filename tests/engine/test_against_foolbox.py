@@ -192,30 +192,49 @@ def test_behind_foolboxes_face_samples_retire(eps, digits, digits_model):
     assert (clipped - inputs).abs().max() <= eps + 1e-6
 
 
-def test_gray_box_tries_both_models_that_the_attacker_knows(digits, digits_model, digits_filter):
-    """With a model of its own for the bare arm, what transfers from either of the two counts."""
-    own = nn.Sequential(Scale(4), digits_model)  # the deployed model, far from home on raw inputs
-    arguments = {"attack": "bim", "eps": 0.2, "threat": "gray-box"}
-    pipeline = nn.Sequential(digits_filter, Scale(0.25))
-    inputs, labels = digits
-    fmodel = foolbox.PyTorchModel(digits_model, bounds=(0, 1), device="cpu")
-    transferred, _, _ = LinfBasicIterativeAttack()(fmodel, inputs, labels, epsilons=0.2)
-    with torch.no_grad():
-        known = digits_model(digits_filter(transferred)).argmax(dim=1) != labels
-    both = evaluate(own, digits, filter=pipeline, unfiltered_model=digits_model, **arguments)
-    alone = evaluate(own, digits, filter=pipeline, **arguments)
-    missed = [
-        letter == "s" and bool(k) for letter, k in zip(both.filtered.outcomes, known, strict=True)
-    ]
-    assert sum(missed) <= 2
-    assert both.filtered.survivors <= alone.filtered.survivors
-    assert both.filtered.survivors < 0.9 * alone.filtered.survivors
+class Feature(nn.Module):
+    """Logits [-z, z] of how far one feature lies above 0.5; the others don't count."""
 
-
-class Scale(nn.Module):
-    def __init__(self, factor):
+    def __init__(self, place):
         super().__init__()
-        self.factor = factor
+        self.weight = nn.Parameter(nn.functional.one_hot(torch.tensor(place), 3).float())
 
     def forward(self, x):
-        return self.factor * x
+        z = (x - 0.5) @ self.weight
+        return torch.stack([-z, z], dim=1)
+
+
+class Switch(nn.Module):
+    """A filter that puts the second feature in the first one's place where the third is high."""
+
+    def forward(self, x):
+        first = torch.where(x[:, 2] > 0.5, x[:, 1], x[:, 0])
+        return torch.cat([first[:, None], x[:, 1:]], dim=1)
+
+
+def test_gray_box_tries_both_models_that_the_attacker_knows():
+    """With a model of its own for the bare arm, what transfers from either of the two counts."""
+    deployed, own, pipeline = Feature(0), Feature(1), nn.Sequential(Switch(), Feature(0))
+    distances = torch.linspace(-0.45, 0.45, 20).repeat_interleave(2)
+    switched = torch.arange(40) % 2 == 1
+    inputs = torch.stack([0.5 + distances, 0.5 + distances, switched.float()], dim=1)
+    labels = (distances > 0).long()
+    eps, near = 0.2, distances.abs() < 0.2
+    transferred = {}
+    for known in (deployed, own):
+        fmodel = foolbox.PyTorchModel(known.eval(), bounds=(0, 1), device="cpu")
+        goal = Misclassification(labels)
+        _, found, _ = LinfBasicIterativeAttack()(fmodel, inputs, goal, epsilons=eps)
+        transferred[known] = wrong(pipeline, found, labels)
+    assert torch.equal(transferred[deployed], near & ~switched)
+    assert torch.equal(transferred[own], near & switched)
+    arguments = {"attack": "bim", "eps": eps, "threat": "gray-box", "filter": Switch()}
+    arguments["waive"] = {"noise": "what transfers alone is compared"}
+    both = evaluate(deployed, (inputs, labels), unfiltered_model=own, **arguments)
+    alone = evaluate(deployed, (inputs, labels), **arguments)
+    assert both.filtered.outcomes == letters(near)
+    assert alone.filtered.outcomes == letters(near & ~switched)
+
+
+def letters(beaten):
+    return "".join("b" if each else "s" for each in beaten)
