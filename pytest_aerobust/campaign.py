@@ -124,9 +124,11 @@ class Campaign:
     def _follow(self, largest: float, budgets: Sequence[float] | None) -> Curve:
         """A curve from what is known so far, of which nothing comes back.
 
-        Nobody weighs the evidence of its budgets, so no verdict may rest on them.
+        Nobody weighs the evidence of its budgets, so no verdict may rest on them; and whoever
+        keeps the examples of the evaluation would lose them to those of other budgets.
         """
         branch = copy(self)
+        branch._on_examples = unseen
         branch._carried, branch._asked = deepcopy(self._carried), dict(self._asked)
         return branch._curve(largest, budgets)
 

@@ -26,7 +26,8 @@ class Counterexample:
 class Counterexamples:
     """Keeps the last verified example of each sample: ``evaluate(..., on_examples=kept)``.
 
-    With a target, that is the one at the target where there is one.
+    With a target, that is the one at the target where there is one. It holds the examples of one
+    evaluation; `curve` of that evaluation adds none.
 
     Args:
         only: Keep those of this arm (``unfiltered`` or ``filtered``); None keeps both.
@@ -46,6 +47,11 @@ class Counterexamples:
         for sample, example, answer in zip(samples, examples, answers, strict=True):
             number = int(sample)
             kept[number] = Counterexample(number, example.detach().cpu().clone(), int(answer))
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms of which there are examples."""
+        return tuple(sorted(arm for arm, kept in self._kept.items() if kept))
 
     def recall(self, arm: str, found: Iterable[Counterexample]) -> None:
         """Keep what an earlier run found."""

@@ -22,6 +22,7 @@ from pytest_aerobust.contract import Contract
 from pytest_aerobust.disturbances import Disturbances, checked_disturbances
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Measurement
+from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.data import read_samples
 from pytest_aerobust.subjects.subject import build_subject
@@ -94,7 +95,8 @@ def evaluate(
         device: Where to run; None stays where the model is.
         waive: Checks of the evidence that are turned off, each with the reason.
         strength: How much evidence is gathered: ``"standard"`` or ``"thorough"``.
-        on_examples: Is shown every verified adversarial example; see :class:`Counterexamples`.
+        on_examples: Is shown every verified adversarial example; see :class:`Counterexamples`,
+            of which every evaluation needs one of its own.
 
     Returns:
         The evaluation of all samples; its method ``curve`` measures other budgets.
@@ -104,6 +106,7 @@ def evaluate(
         SubjectError: What can't be evaluated, with the reason.
         AttackError: The attack itself broke down.
     """
+    _check_unused(on_examples)
     happens = checked_disturbances(disturb)
     choice = (
         _no_attack(eps, happens, norm=norm, steps=steps, attack_args=attack_args, queries=queries)
@@ -151,6 +154,15 @@ def evaluate(
     )
     campaign = Campaign(subject, measurement, on_examples=on_examples or unseen, device=device)
     return campaign.measure(float(eps))
+
+
+def _check_unused(on_examples: OnExamples | None) -> None:
+    """Mixed with those of another model or budget, examples would show what never happened."""
+    if isinstance(on_examples, Counterexamples) and on_examples.arms:
+        raise ContractError(
+            "on_examples= already holds the examples of another evaluation: give each evaluation "
+            "a Counterexamples() of its own"
+        )
 
 
 def _no_attack(eps: float, disturbances: Disturbances, **told: Any) -> AttackChoice:

@@ -445,7 +445,7 @@ class TestCounterexamples:
         """Labels are the names that a scikit-learn model has, or places among them."""
         kept = Counterexamples()
         kept("filtered", np.array([0, 1]), torch.ones(2, 3), np.array([1, 0]))
-        named = replace(evaluation, classes=("a", "b"))
+        named = replace(evaluation, classes=("a", "b"), eps=1.0)
         figure = figures.counterexamples(kept, np.zeros((2, 3)), labels, evaluation=named)
         assert [axes.get_title() for axes in figure.axes[:2]] == ["a → b", "b → a"]
 
@@ -481,6 +481,98 @@ class TestCounterexamples:
             figures.counterexamples(digits.kept, digits.x, digits.y[:5])
         with pytest.raises(ContractError, match="count=0"):
             figures.counterexamples(digits.kept, digits.x, digits.y, count=0)
+
+    def test_of_another_budget_are_refused(self, digits, evaluation):
+        """Under a title with a budget stand examples of its ball alone, at any norm."""
+        for smaller in (0.1, EPS * 0.9):
+            other = replace(evaluation, eps=smaller)
+            for arm in ("filtered", "unfiltered"):
+                with pytest.raises(ContractError, match=r"outside the ball .*on_examples="):
+                    figures.counterexamples(
+                        digits.kept, digits.x, digits.y, arm=arm, evaluation=other
+                    )
+        for norm, least in (("l2", 0.3), ("l1", 1.0), ("l0", 5.0)):
+            other = replace(evaluation, norm=norm, eps=least)
+            with pytest.raises(ContractError, match="outside the ball"):
+                figures.counterexamples(digits.kept, digits.x, digits.y, evaluation=other)
+            wide = replace(evaluation, norm=norm, eps=100.0)
+            assert figures.counterexamples(digits.kept, digits.x, digits.y, evaluation=wide)
+
+    def test_of_other_data_are_refused(self, digits, evaluation):
+        """Samples in another order are not what the attacker started from."""
+        order = list(range(119, -1, -1))
+        with pytest.raises(ContractError, match="outside the ball"):
+            figures.counterexamples(
+                digits.kept, digits.x[order], digits.y[order], evaluation=evaluation
+            )
+
+    @pytest.mark.parametrize("scale", [1.0, 255.0])
+    @pytest.mark.parametrize("norm", ["linf", "l2"])
+    @pytest.mark.parametrize("share", [1e-4, 0.1])
+    def test_that_rounding_moved_are_drawn(self, scale, norm, share):
+        """What verification accepts the figure accepts, whatever the units of the data."""
+        x, eps = torch.linspace(0.1, 0.9, 48).reshape(8, 6) * scale, share * scale
+        model = nn.Linear(6, 2)
+        border = x[4].sum().item() - 6 * eps / 4
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([[-1.0] * 6, [1.0] * 6]) / scale)
+            model.bias.copy_(torch.tensor([border, -border]) / scale)
+        y, kept = model(x).argmax(dim=1), Counterexamples()
+        sizes = {"eps": eps, "norm": norm, "bounds": (0.0, scale)}
+        found = evaluate(model, (x, y), attack="bim", on_examples=kept, **sizes)
+        assert len(kept.of("unfiltered")) == found.unfiltered.beaten > 0
+        assert figures.counterexamples(kept, x, y, evaluation=found)
+        assert figures.counterexamples(kept, x.double(), y, evaluation=found)
+
+    def test_of_a_bare_model_are_the_default(self, digits):
+        """Without a filter the pipeline is the model alone; an arm that is named is that one."""
+        kept = Counterexamples()
+        bare = evaluate(digits.model, (digits.x, digits.y), attack="bim", eps=EPS, on_examples=kept)
+        figure = figures.counterexamples(kept, digits.x, digits.y)
+        assert title(figure) == "counterexamples, unfiltered arm"
+        figure = figures.counterexamples(kept, digits.x, digits.y, evaluation=bare)
+        assert title(figure) == "counterexamples, BIM Linf eps=0.15, white-box, unfiltered"
+        with pytest.raises(ContractError, match="of 'unfiltered', ask for them with arm="):
+            figures.counterexamples(kept, digits.x, digits.y, arm="filtered")
+        with pytest.raises(ContractError, match="no adversarial example of an arm 'unfiltered'"):
+            figures.counterexamples(Counterexamples(), digits.x, digits.y, evaluation=bare)
+
+    def test_behind_a_filter_are_the_pipelines(self, digits, evaluation):
+        """With a filter the default is its arm, also where only the bare model was fooled."""
+        figure = figures.counterexamples(digits.kept, digits.x, digits.y)
+        assert title(figure) == "counterexamples, filtered arm"
+        bare = Counterexamples("unfiltered")
+        for e in digits.kept.of("unfiltered"):
+            bare("unfiltered", np.array([e.sample]), e.adversarial[None], np.array([e.answer]))
+        for known in ({"evaluation": evaluation}, {"filter": digits.filter}):
+            with pytest.raises(ContractError, match=r"of an arm 'filtered' was kept.*'unfiltered'"):
+                figures.counterexamples(bare, digits.x, digits.y, **known)
+
+    @pytest.mark.parametrize(
+        "disturb", [{"rotation": 20}, {"noise": 0.1, "brightness": 0.2}, {"shift": (1, -1)}]
+    )
+    @pytest.mark.parametrize("attack", [{"attack": "bim", "eps": 0.1}, {}])
+    def test_start_from_the_disturbed_input(self, digits, disturb, attack):
+        """The perturbation that is drawn is the attacker's alone, not that of a bad day."""
+        kept = Counterexamples()
+        found = evaluate(
+            digits.model, (digits.x, digits.y), disturb=disturb, on_examples=kept, **attack
+        )
+        figure = figures.counterexamples(kept, digits.x, digits.y, evaluation=found, count=5)
+        inputs, changes, results = self.rows(figure, len(drawn_images(figure)) // 3)
+        assert max(np.abs(change).max() for change in changes) <= attack.get("eps", 0) + 1e-6
+        for before, change, after in zip(inputs, changes, results, strict=True):
+            assert np.allclose(before + change, after)
+
+    def test_behind_a_filter_start_from_its_outputs(self, digits):
+        """Under behind-filter the inputs are the filter's outputs; the images are refused."""
+        kept = Counterexamples()
+        found = digits.measured(EPS, threat="behind-filter", on_examples=kept)
+        with torch.no_grad():
+            seen = torch.cat([digits.filter(part) for part in digits.x.split(7)])
+        assert figures.counterexamples(kept, seen, digits.y, evaluation=found)
+        with pytest.raises(ContractError, match="the filter's outputs"):
+            figures.counterexamples(kept, digits.x, digits.y, evaluation=found)
 
     def test_name_a_filter_that_changes_shapes(self, digits):
         """The filter is held to the same as in an evaluation."""

@@ -15,6 +15,7 @@ from torch import nn
 from pytest_aerobust.arguments import Bounds, checked_bounds, checked_count
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.examples import Counterexample, Counterexamples
+from pytest_aerobust.figures.balls import attacked_inputs, check_ball
 from pytest_aerobust.figures.drawing import as_array, entitle, new_figure, short
 from pytest_aerobust.figures.view import ArmName, conditions
 from pytest_aerobust.results import Evaluation
@@ -48,7 +49,7 @@ def counterexamples(
     labels: Any,
     *,
     filter: Any = None,
-    arm: ArmName = "filtered",
+    arm: ArmName | None = None,
     count: int = 6,
     bounds: Bounds = (0.0, 1.0),
     evaluation: Evaluation | None = None,
@@ -66,22 +67,28 @@ def counterexamples(
             makes of it.
         labels: As they were evaluated, ``(N,)``.
         filter: A module or callable from inputs to inputs; it comes back as it was.
-        arm: Whose examples.
+        arm: Whose examples; None takes the pipeline's: ``filtered`` where there was a filter, or
+            else ``unfiltered``.
         count: How many at most.
         bounds: Smallest and largest value of an input; what lies outside is drawn as they are.
-        evaluation: Gives the title what was measured, and the classes their names.
+        evaluation: The one that the examples were kept of. It gives the title what was measured,
+            and the classes their names. Where it disturbed its inputs, the disturbed ones are
+            drawn, as the attacker saw them.
 
     Raises:
         ContractError: No example was kept of this arm, the data is not the one that was evaluated,
-            or its shape can't be drawn.
+            its shape can't be drawn, or examples lie outside the ball of the evaluation.
         FilterError: The filter fails, or changes shape or dtype.
     """
     module, limits = filter_module(filter), checked_bounds(bounds)
     originals, names = as_array(inputs), as_array(labels)
-    found = kept.of(arm)
-    _check_origin(found, arm, originals, names)
+    shown = arm or _pipeline_arm(kept, filter, evaluation)
+    found = kept.of(shown)
+    _check_origin(kept, shown, originals, names)
+    if evaluation is not None:
+        check_ball(found, originals, evaluation, limits)
     chosen = _spread(found, names, checked_count("count", count, least=1))
-    clean = originals[[example.sample for example in chosen]]
+    clean = attacked_inputs(chosen, originals, evaluation, limits)
     adversarial = np.stack([as_array(example.adversarial) for example in chosen])
     rows = [
         _Row("input", _drawable("inputs", clean), limits),
@@ -97,7 +104,7 @@ def counterexamples(
     figure, panels = _panels(rows, titles)
     for panel, change in zip(panels[1], rows[1].samples, strict=True):
         panel.set_xlabel(f"at most {np.abs(change).max():.3g}", fontsize=7)
-    measured = f"{arm} arm" if evaluation is None else conditions(evaluation, arm)
+    measured = f"{shown} arm" if evaluation is None else conditions(evaluation, shown)
     entitle(figure, f"counterexamples, {measured}")
     return figure
 
@@ -183,13 +190,23 @@ def _limits(samples: np.ndarray, bounds: Bounds | None) -> Bounds:
     return (low, high) if low < high else (low, low + 1)
 
 
-def _check_origin(
-    found: Sequence[Counterexample], arm: str, inputs: np.ndarray, labels: np.ndarray
-) -> None:
+def _pipeline_arm(kept: Counterexamples, filter: Any, evaluation: Evaluation | None) -> ArmName:
+    """The pipeline's arm; without an evaluation, as far as filter and examples tell."""
+    if evaluation is not None:
+        behind = evaluation.filtered is not None
+    else:
+        behind = filter is not None or kept.arms != ("unfiltered",)
+    return "filtered" if behind else "unfiltered"
+
+
+def _check_origin(kept: Counterexamples, arm: str, inputs: np.ndarray, labels: np.ndarray) -> None:
+    found = kept.of(arm)
     if not found:
+        others = " and ".join(map(repr, kept.arms))
         raise ContractError(
             f"no adversarial example of an arm {arm!r} was kept: either none is known, or "
             "evaluate(...) ran without on_examples=kept, or there is no such arm"
+            + (f"; there are examples of {others}, ask for them with arm=" if others else "")
         )
     if labels.ndim != 1 or len(labels) != len(inputs):
         raise ContractError(

@@ -4,6 +4,9 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any, cast
 
+import numpy as np
+from torch import Tensor
+
 from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.arms import unseen
 from pytest_aerobust.budgets import Drawn, Epsilons
@@ -33,6 +36,8 @@ class OverBudgets:
         self._evaluations: dict[float, Evaluation] = {}
         self._broken = False
         self.kept = guarded.examples()
+        self._attacked_at = 0.0
+        self._kept_from: dict[int, float] = {}
 
     @cached_property
     def _campaign(self) -> Campaign:
@@ -41,7 +46,7 @@ class OverBudgets:
             guarded.subject,
             guarded.measurement(0.0),
             remembered=guarded.remembered,
-            on_examples=self.kept or unseen,
+            on_examples=unseen if self.kept is None else self._show,
             on_progress=guarded.on_progress,
             device=guarded.costs.device,
             # Whatever a test's body asks first.
@@ -188,6 +193,15 @@ class OverBudgets:
             self._evaluations[eps] = self._measure(eps, full)
         return self._evaluations[eps]
 
+    def _show(self, arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray) -> None:
+        """Keep examples, but none in place of one of a smaller budget, which holds here, too."""
+        if self.kept is None or arm != self._guarded.arm:
+            return
+        eps = self._attacked_at
+        nearer = [eps <= self._kept_from.get(int(sample), eps) for sample in samples]
+        self._kept_from.update(dict.fromkeys(samples[nearer].tolist(), eps))
+        self.kept(arm, samples[nearer], examples[nearer], answers[nearer])
+
     def _measure(self, eps: float, full: bool, *, fresh: bool = False) -> Evaluation:
         asked = self._guarded.need(full)
 
@@ -197,6 +211,7 @@ class OverBudgets:
             settled = self._broken and self._nested
             return Need.NOTHING if wanted is Need.EVIDENCE and settled else wanted
 
+        self._attacked_at = eps
         evaluation = self._campaign.measure(eps, need, fresh=fresh, trail=self._trail)
         self._broken = self._broken or self.known(eps) is False
         return self._guarded.noted(evaluation)

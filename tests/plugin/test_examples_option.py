@@ -374,3 +374,47 @@ def test_a_kill_while_writing_leaves_no_half_file(suite):
         for note in folder.glob("*.json"):
             json.loads(note.read_text())
     assert {Path(name).suffix for name in names(folder)} <= {".safetensors", ".json", ".tmp"}
+
+
+@pytest.mark.parametrize("budgets", ["", "[0.1, 0.5]"])
+@pytest.mark.parametrize("eps", ["[0.2, 0.3]", "epsilons(0.1, 0.3, 0.1)"])
+def test_a_curve_in_the_body_changes_no_file(suite, eps, budgets):
+    """The worst cases, and what is remembered of an attack, are those of the contract alone."""
+    suite.write("pytest.ini", "[pytest]\naerobust_memory = memory\n")
+    found = []
+    for body in ("", f".curve({budgets})"):
+        suite.tests(f"""
+            @robust("bim", {eps}, min_acc=0.9, filter='identity')
+            def test_fails(robustness):
+                robustness(){body}
+        """)
+        folder = suite.path / f"found{len(found)}"
+        suite.run(f"--aerobust-examples={folder}", "--aerobust-update", "--aerobust-no-cache")
+        files = stored(folder)
+        assert files
+        memory = sorted(path for path in (suite.path / "memory").rglob("*") if path.is_file())
+        found.append((files, [path.read_bytes() for path in memory]))
+        for path in memory:
+            path.unlink()
+    (alone, remembered), (beside, still_remembered) = found
+    assert alone.keys() == beside.keys()
+    for test, (note, tensors) in alone.items():
+        again, same = beside[test]
+        assert {**again, "versions": None} == {**note, "versions": None}
+        assert all(torch.equal(tensor, same[name]) for name, tensor in tensors.items())
+    assert remembered == still_remembered
+
+
+def test_a_curve_of_what_is_cached_changes_no_file(suite):
+    """A second run, answered from the cache, stores the same although its body draws a curve."""
+    found = []
+    for _ in range(2):
+        suite.tests("""
+            @robust("bim", 0.3, min_acc=0.9)
+            def test_fails(robustness):
+                robustness().curve([0.1, 0.5])
+        """)
+        suite.run("--aerobust-examples=found")
+        ((_, tensors),) = stored(suite.path / "found").values()
+        found.append(tensors)
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
