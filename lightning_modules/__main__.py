@@ -6,14 +6,18 @@ import sys
 from argparse import ArgumentParser
 from typing import NoReturn
 
-import pytorch_lightning as pl
-from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-
-import lightning_modules  # short class names are looked up among what is imported
+import lightning_modules
 from lightning_modules.errors import UnknownNameError, named
+from lightning_modules.extra import from_extra, pl
+
+with from_extra():
+    import jsonargparse  # noqa: F401  # Lightning says too late, and of no extra, that it is missing
+    from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 _PROGRAM = "python -m lightning_modules"
 _FROM_DATA = ("input_shape", "classes")
+# All of them, because short class names are looked up among what is imported.
+_EXPORTED = {name: getattr(lightning_modules, name) for name in lightning_modules.__all__}
 _BASES = {"model": pl.LightningModule, "data": pl.LightningDataModule}
 
 
@@ -109,10 +113,9 @@ def _check_class(message: str) -> None:
 
 def _classes(base: type) -> dict[str, type]:
     """What can be built of the names that this package exports."""
-    exported = vars(lightning_modules).items()
     return {
         name: entry
-        for name, entry in exported
+        for name, entry in _EXPORTED.items()
         if inspect.isclass(entry) and issubclass(entry, base) and not inspect.isabstract(entry)
     }
 

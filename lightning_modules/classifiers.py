@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.batches import check_inputs, sample_shape
+from lightning_modules.extra import pl
 
 
 class Classifier(pl.LightningModule):

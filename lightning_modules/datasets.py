@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from lightning_modules.extra import from_extra, pl
 from lightning_modules.idx import Published
 
 Arrays = tuple[Tensor, Tensor]
@@ -172,8 +172,9 @@ class Digits(Images):
 
     def _split(self) -> tuple[Samples, tuple[Tensor, Tensor, Tensor]]:
         # Here because scikit-learn is slow to import and the other data sets do without.
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
+        with from_extra():
+            from sklearn.datasets import load_digits
+            from sklearn.model_selection import train_test_split
 
         pixels, labels = load_digits(return_X_y=True)
         images = torch.from_numpy(pixels).reshape(-1, *self.input_shape)

@@ -1,6 +1,5 @@
 """scikit-learn estimators in files: as data through skops, never pickled, fitted once."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -8,11 +7,18 @@ from hashlib import sha256
 from importlib.metadata import version
 from os import PathLike, fspath
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from aerobust_skops import (
+    EstimatorFileError,
+    ForeignContentError,
+    UnreadableFileError,
+    UnsafeFileError,
+    estimator_in,
+    skops_io,
+)
 from lightning_modules.checkpoints import local_file
 from lightning_modules.errors import (
     CheckpointError,
@@ -24,16 +30,12 @@ from lightning_modules.errors import (
 from lightning_modules.files import written_whole
 from lightning_modules.kept import Kept
 
-# What a fitted MLPClassifier holds beyond the types that skops vouches for: numbers alone.
-_TRUSTED = (
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-)
-_ZIP = b"PK\x03\x04"
-# How pickles and joblib's files begin, plain or compressed.
-_PICKLED = re.compile(
-    rb"\x80[\x02-\x05]|c[\w.]+\n|x[\x01\x5e\x9c\xda]|\x1f\x8b|BZh|\xfd7zXZ|\]\x00\x00"
-)
+# The errors of this package for what can be wrong with a file's content.
+_ERRORS: Mapping[type[EstimatorFileError], type[CheckpointError]] = {
+    UnreadableFileError: UnreadableCheckpointError,
+    UnsafeFileError: UnsafeCheckpointError,
+    ForeignContentError: MismatchedCheckpointError,
+}
 # Solvers of a LogisticRegression that draw nothing.
 _UNSEEDED = {"lbfgs", "newton-cg", "newton-cholesky"}
 
@@ -48,7 +50,7 @@ def save_estimator(estimator: Any, path: str | PathLike[str]) -> None:
     Raises:
         ModuleNotFoundError: skops is not installed.
     """
-    skops = _skops()
+    skops = skops_io()
     with written_whole(Path(path)) as temporary:
         skops.dump(estimator, temporary)
 
@@ -70,9 +72,11 @@ def load_estimator(path: str | PathLike[str], trusted: Iterable[str] = ()) -> An
         ModuleNotFoundError: skops is not installed.
     """
     try:
-        return _built(local_file(path).read_bytes(), {*_TRUSTED, *trusted})
+        return estimator_in(local_file(path).read_bytes(), trusted)
     except CheckpointError as error:
         raise type(error)(f"{fspath(path)}: {error}") from error.__cause__
+    except EstimatorFileError as error:
+        raise _ERRORS[type(error)](f"{fspath(path)}: {error}") from error.__cause__
 
 
 def fit_or_load_estimator(
@@ -98,6 +102,7 @@ def fit_or_load_estimator(
         CheckpointError: the files don't fit each other, or are damaged.
         ModuleNotFoundError: skops is not installed.
     """
+    skops = skops_io()
     rows, names = _array("inputs", inputs), _array("labels", labels)
     rows = rows.reshape(len(rows), -1)
     trained = {
@@ -109,55 +114,9 @@ def fit_or_load_estimator(
     kept = Kept.named(Path(folder), trained, type(estimator).__name__, ".skops")
     with kept.lock():
         if not kept.complete():
-            kept.write(partial(_skops().dump, _fitted(estimator, rows, names)))
+            kept.write(partial(skops.dump, _fitted(estimator, rows, names)))
     kept.believed()
     return load_estimator(kept.file)
-
-
-def _skops() -> ModuleType:
-    try:
-        import skops.io
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "estimators in files need skops: pip install 'pytest-aerobust[sklearn]'"
-        ) from error
-    io: ModuleType = skops.io
-    return io
-
-
-def _built(content: bytes, trusted: set[str]) -> Any:
-    _check_kind(content)
-    skops = _skops()
-    # What is malformed can break the reader anywhere, with whatever built-in exception.
-    try:
-        untrusted = set(skops.get_untrusted_types(data=content)) - trusted
-        estimator = None if untrusted else skops.loads(content, trusted=sorted(trusted))
-    except Exception as error:
-        raise UnreadableCheckpointError(
-            f"cut short, damaged or not written by skops ({error!r}): copy or save it again"
-        ) from error
-    if untrusted:
-        raise UnsafeCheckpointError(
-            f"refused, nothing of it was executed: it holds {', '.join(sorted(untrusted))}. If you "
-            "know them and trust the source, name them in `trusted`"
-        )
-    if not hasattr(estimator, "get_params"):
-        raise MismatchedCheckpointError(f"holds a {type(estimator).__name__}, no estimator")
-    return estimator
-
-
-def _check_kind(content: bytes) -> None:
-    """Tell from the first bytes whether this can be what skops wrote."""
-    if content.startswith(_ZIP):
-        return
-    if not content:
-        raise UnreadableCheckpointError("empty")
-    if _PICKLED.match(content):
-        raise UnsafeCheckpointError(
-            "refused, nothing of it was executed: a pickle, or a file of joblib, which runs "
-            "whatever it holds. Save the estimator with save_estimator"
-        )
-    raise UnreadableCheckpointError(f"not written by skops: it begins with {content[:8]!r}")
 
 
 def _account(value: Any, place: str) -> Any:

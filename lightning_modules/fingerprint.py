@@ -9,21 +9,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from lightning_modules.errors import UnkeyedError
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 # Their versions are part of the description, or (Python's) can't change what is trained.
 _LIBRARIES = {"torch", "pytorch_lightning", "lightning_fabric", *sys.stdlib_module_names}
 
 
 def description(
-    module: pl.LightningModule,
-    data: pl.LightningDataModule,
+    module: "pl.LightningModule",
+    data: "pl.LightningDataModule",
     training: Mapping[str, object],
     also: Mapping[str, object],
 ) -> dict[str, Any]:
@@ -68,7 +70,9 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
     return hashed.hexdigest()
 
 
-def _account(part: pl.LightningModule | pl.LightningDataModule, also: Mapping[str, object]) -> Any:
+def _account(
+    part: "pl.LightningModule | pl.LightningDataModule", also: Mapping[str, object]
+) -> Any:
     cls = type(part)
     _check_told(cls, {*part.hparams, *also})
     hparams = _plain(dict(part.hparams), cls.__qualname__)

@@ -13,11 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from torch import Tensor
 
 from lightning_modules.errors import BrokenSourceError, SourceAbsentError
+from lightning_modules.extra import pooch
 from lightning_modules.files import written_whole
 
 DATA_DIR = "AEROBUST_DATA_DIR"

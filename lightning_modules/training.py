@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.warnings import PossibleUserWarning
-from pytorch_lightning.utilities.seed import isolate_rng
 
 from lightning_modules.checkpoints import load_weights
 from lightning_modules.errors import (
     DivergedError,
     UnreadableCheckpointError,
 )
+from lightning_modules.extra import PossibleUserWarning, isolate_rng, pl
 from lightning_modules.fingerprint import description
 from lightning_modules.kept import Kept
 

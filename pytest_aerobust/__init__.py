@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_aerobust.examples import Counterexample, Counterexamples
     from pytest_aerobust.replaying import Replayed, ReplayedContract, ReplayedExample, replay
     from pytest_aerobust.standalone import evaluate
+    from pytest_aerobust.subjects.stored import load_estimator
 
 __version__ = "0.1.0"
 
@@ -53,14 +54,16 @@ __all__ = [
     "UndecidedError",
     "epsilons",
     "evaluate",
+    "load_estimator",
     "replay",
     "robust",
 ]
 
 
-# What needs torch, and where it is.
+# What needs torch or skops, and where it is.
 _HEAVY = {
     "evaluate": "pytest_aerobust.standalone",
+    "load_estimator": "pytest_aerobust.subjects.stored",
     "Counterexample": "pytest_aerobust.examples",
     "Counterexamples": "pytest_aerobust.examples",
     "replay": "pytest_aerobust.replaying",

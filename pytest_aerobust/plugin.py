@@ -18,6 +18,7 @@ from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
 from pytest_aerobust.inventory import Inventory, contract_marks
 from pytest_aerobust.recorder import Recorder, cache_of
 from pytest_aerobust.settings import Settings, add_options, read_settings
+from pytest_aerobust.shadowed import explain, explanation
 
 if TYPE_CHECKING:
     from pytest_aerobust.judged import Judged
@@ -51,6 +52,32 @@ class _Parameter(NamedTuple):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Generator[None, None, None]:
+    try:
+        return (yield)
+    except Exception as error:
+        explain(error)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    call = getattr(report, "call", None)
+    _explain(report, call and call.excinfo)
+    return report
+
+
+def _explain(
+    report: pytest.CollectReport | pytest.TestReport,
+    excinfo: pytest.ExceptionInfo[BaseException] | None,
+) -> None:
+    words = explanation(excinfo.value) if report.failed and excinfo else None
+    if words:
+        report.sections.append(("aerobust", words))
 
 
 def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
@@ -263,6 +290,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    _explain(report, call.excinfo)
     if call.excinfo and call.excinfo.errisinstance(AerobustError) and report.longrepr:
         report.longrepr = _without_own_frames(call.excinfo, item.config)
     if contract_marks(item) and item.config.stash[_settings].enabled:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     "errors",
     "files",
+    "shadowed",
     "catalogue",
     "arguments",
     "budgets",
@@ -118,6 +119,8 @@ def test_the_two_packages_never_import_each_other():
     """A LightningModule is just a module to the plugin, and the modules need no pytest."""
     for path in modules("pytest_aerobust"):
         assert not any(name.startswith("lightning_modules") for name in imports(path)), path
+    for path in modules("aerobust_skops"):
+        assert not any(name.startswith(("lightning_", "pytest_aero")) for name in imports(path))
     for path in modules("lightning_modules"):
         forbidden = ("pytest_aerobust", "pytest.", "foolbox")
         assert not any(f"{name}.".startswith(forbidden) for name in imports(path)), path

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Literal, TypedDict
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from lightning_modules.autoencoders.activations import ACTIVATIONS
 from lightning_modules.autoencoders.networks import NETWORKS
 from lightning_modules.batches import Batch, check_inputs, inputs_of, sample_shape
 from lightning_modules.errors import named
+from lightning_modules.extra import pl
 
 _OUTPUTS = {"bounded": True, "raw": False}
 

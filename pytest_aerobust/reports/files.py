@@ -38,7 +38,7 @@ def check_files(settings: Settings) -> None:
         _check_folder("--aerobust-examples", settings.examples, "a folder")
     for name, path in settings.reports.items():
         for package in _NEEDS.get(name, ()):
-            if find_spec(package) is None:
+            if not _installed(package):
                 raise ContractError(
                     f"--aerobust-{name} needs {package}, which is not installed: "
                     f"pip install 'pytest-aerobust[{name}]'"
@@ -46,6 +46,13 @@ def check_files(settings: Settings) -> None:
         if path.exists() and not path.is_file():
             raise ContractError(f"--aerobust-{name}: {path} is a folder or a device: give a file")
         _check_folder(f"--aerobust-{name}", path.parent, "a file in a folder")
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ModuleNotFoundError, ValueError):  # a finder that refuses it, or None in its place
+        return False
 
 
 def _check_folder(option: str, folder: Path, expected: str) -> None:
