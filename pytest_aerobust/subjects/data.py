@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from pytest_aerobust.arguments import FeatureBounds
 from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.box import Box
-from pytest_aerobust.subjects.repeats import first_places
 from pytest_aerobust.subjects.labels import checked_labels, listed, places_among
+from pytest_aerobust.subjects.repeats import first_places
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.tensors import as_tensor, checked_as, described, keys
 
