@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pytest_aerobust.history.fingerprints import DataPrint, DataPrints
-from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.data import Samples, check_samples
 
 
 def samples(seed=0, labels=None):
@@ -22,6 +22,14 @@ def test_another_order_is_the_same_data():
     one, other = DataPrint.of(samples()), DataPrint.of(reordered(samples(), rows))
     assert one.digest == other.digest
     assert [one.samples[row] for row in rows] == list(other.samples)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e5m2])
+def test_precisions_that_numpy_lacks(dtype):
+    """Data in any precision that is read have a print."""
+    held = samples()
+    read = check_samples((held.inputs.to(dtype), held.labels), (0.0, 1.0))
+    assert DataPrint.of(read) == DataPrint.of(read)
 
 
 @pytest.mark.parametrize(

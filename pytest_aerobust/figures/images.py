@@ -19,9 +19,10 @@ from pytest_aerobust.figures.balls import attacked_inputs, check_ball
 from pytest_aerobust.figures.drawing import as_array, entitle, new_figure, short
 from pytest_aerobust.figures.view import ArmName, conditions
 from pytest_aerobust.results import Evaluation
+from pytest_aerobust.subjects.loan import borrowed
 from pytest_aerobust.subjects.models import device_of, filter_module
 from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.subjects.state import borrowed, isolated
+from pytest_aerobust.subjects.state import isolated
 
 _PANEL = 1.05
 

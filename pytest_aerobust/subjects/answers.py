@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.errors import ModelError
+from pytest_aerobust.subjects.tensors import not_plain
 
 # Probabilities sum to 1 and lie in [0, 1] up to this (BAD_INPUTS 2.2; AutoAttack's own check).
 _ROUNDING = 1e-5
@@ -97,6 +98,11 @@ def _checked(outputs: Any, samples: int) -> Tensor:
             f"model answers with a {type(outputs).__name__}: expected logits of shape (N, K). "
             f"Wrap it in a module whose forward returns {_selection(outputs)}"
         )
+    if problem := not_plain(outputs):
+        raise ModelError(
+            f"model's answers are {problem}: expected a plain tensor of logits (N, K), such as "
+            "to_dense() gives of a sparse one"
+        )
     shape = tuple(outputs.shape)
     # A model that squeezes its one logit squeezes the batch of one sample, too.
     if shape == (samples,) or (samples == 1 and shape == ()):
@@ -108,7 +114,8 @@ def _checked(outputs: Any, samples: int) -> Tensor:
     if outputs.dtype not in (torch.float32, torch.float64):
         raise ModelError(
             f"model answers in {outputs.dtype}: expected float32 or float64 logits. Decisions "
-            "carry no gradient, and in half precision lost margins become ties"
+            "carry no gradient, and in half precision lost margins become ties: return the scores "
+            "before they are rounded"
         )
     answers: Tensor = outputs
     return answers

@@ -1,7 +1,7 @@
 """Models and filters of every supported kind, as torch modules."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 
 from pytest_aerobust.arguments import Bounds
@@ -105,7 +106,11 @@ def model_module(model: Any, bounds: Bounds, name: str = "model") -> nn.Module:
     hint = ""
     if isinstance(model, type | str):
         hint = "; give an instance, not a class or a string"
-    if isinstance(model, FunctionType | MethodType | partial):
+    if isinstance(model, ExportedProgram):
+        hint = "; give its module, model.module()"
+    if isinstance(model, Mapping):
+        hint = "; where these are weights, load them into a module: load_state_dict()"
+    if isinstance(model, FunctionType | MethodType | partial | torch.jit.ScriptFunction):
         hint = "; wrap a function in a torch.nn.Module whose forward calls it"
     raise ModelError(
         f"{name} is {_described(model)}: expected a torch.nn.Module, a LightningModule, a "
@@ -144,6 +149,11 @@ def _measurable(
     if any(is_lazy(weight) for weight in weights):
         raise error(
             f"{name} has lazy layers without weights: run it once on a batch, or load its weights"
+        )
+    if any(weight.is_meta for weight in weights):
+        raise error(
+            f"{name} has weights on the meta device, which hold no numbers: load them first, as by "
+            f"{name}.load_state_dict(..., assign=True)"
         )
     if any(weight.is_inference() for weight in weights):
         raise error(

@@ -13,11 +13,14 @@ from pytest_aerobust.arguments import FilterGradient, Statistics
 from pytest_aerobust.catalogue import fitting
 from pytest_aerobust.errors import AerobustError, AttackError, FilterError, ModelError
 from pytest_aerobust.subjects.answers import Answers
+from pytest_aerobust.subjects.asking import asked
 from pytest_aerobust.subjects.batches import Batches
 from pytest_aerobust.subjects.layout import Layout
+from pytest_aerobust.subjects.loan import Loan
 from pytest_aerobust.subjects.state import generators
 from pytest_aerobust.subjects.streams import Stream
 from pytest_aerobust.subjects.substitutes import Fault, as_identity, filter_fault
+from pytest_aerobust.subjects.tensors import not_plain
 
 # Clean samples that show whether a filter has a gradient.
 _PROBES = 16
@@ -97,6 +100,7 @@ class Classifier:
         seed: Seed of whatever filter or model draw from the global generators.
         usual: The size of a batch in the clean pass.
         layout: Of the weights of both; given up where a question fails.
+        loan: Of both; thawed where neither answers frozen.
 
     Attributes:
         draws: The same; 1 from the clean pass on, where all of them were alike.
@@ -114,11 +118,14 @@ class Classifier:
         seed: int = 0,
         usual: int = 2,
         layout: Layout | None = None,
+        loan: Loan | None = None,
     ) -> None:
         self.name, self.draws = name, draws
         self._seed, self._asked = seed, 0
         self._stream, self._layout = Stream(_derived(seed, name)), layout
         self._batches = {part: Batches(part, usual) for part in ("filter", "model")}
+        # Whether gradients are recorded at every question, as in the user's hands.
+        self._loan, self._recording = loan, False
         self._filter, self._passing = filter, passing
         self._layers = [layer for layer in (front, model) if layer is not None]
         self._answers = Answers() if answers is None else answers
@@ -159,6 +166,19 @@ class Classifier:
         Raises:
             ModelError, FilterError: As for a call.
         """
+        try:
+            return self._clean(inputs)
+        except AerobustError:
+            # Frozen weights and `no_grad` are of our making: whoever adapts while it answers, or
+            # looks at its own gradients, can do without neither.
+            if self._recording or self._loan is None or not self._loan.thaw():
+                raise
+        self._recording = True
+        answers = self._clean(inputs)
+        self._notes += (_ADAPTS.format(self.name),)
+        return answers
+
+    def _clean(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         if self._probes is None:
             self._probes = inputs[:_PROBES].detach().clone()
         with self._draw("judge", 0):
@@ -248,11 +268,16 @@ class Classifier:
         return self._batches["filter"].ask(self._filter_outputs, inputs)
 
     def _filter_outputs(self, inputs: Tensor) -> Tensor:
-        outputs = _asked("filter", FilterError, cast("nn.Module", self._filter), inputs)
+        outputs = self._answer("filter", FilterError, cast("nn.Module", self._filter), inputs)
         if not isinstance(outputs, Tensor):
             raise FilterError(
                 f"filter answers with a {type(outputs).__name__}: expected a tensor of shape "
                 f"{tuple(inputs.shape)}"
+            )
+        if problem := not_plain(outputs):
+            raise FilterError(
+                f"filter's answers are {problem}: expected a plain tensor of shape "
+                f"{tuple(inputs.shape)}, such as to_dense() gives of a sparse one"
             )
         if outputs.shape != inputs.shape or outputs.dtype != inputs.dtype:
             raise FilterError(
@@ -260,6 +285,13 @@ class Classifier:
                 f"{outputs.dtype}: expected the same shape and dtype"
             )
         return outputs
+
+    def _answer(self, name: str, error: type[AerobustError], layer: nn.Module, inputs: Any) -> Any:
+        if not self._recording or torch.is_grad_enabled():
+            return asked(name, error, layer, inputs)
+        with torch.enable_grad():
+            outputs = asked(name, error, layer, inputs)
+        return outputs.detach() if isinstance(outputs, Tensor) else outputs
 
     def _passes(self) -> FilterGradient:
         """How gradients pass the filter; looked up on clean samples when it first matters."""
@@ -298,7 +330,7 @@ class Classifier:
     def _model_logits(self, seen: Tensor) -> Tensor:
         outputs: Any = seen
         for layer in self._layers:
-            outputs = _asked("model", ModelError, layer, outputs)
+            outputs = self._answer("model", ModelError, layer, outputs)
         return self._answers.read(outputs, len(seen))
 
     def _blame(self, outputs: Tensor, seen: Tensor, kind: str, inputs: Tensor) -> NoReturn:
@@ -346,6 +378,13 @@ class Classifier:
         return gradient.contiguous()
 
 
+_ADAPTS = (
+    "the {} takes gradients of its own weights while it answers (test-time adaptation?): they were "
+    "left as they came, and weights that it changed are given back. Where its answers depend on "
+    "who was asked before, freeze what it adapted to and test that"
+)
+
+
 def _derived(seed: int, *use: str | int) -> int:
     """A seed of its own for each use of a seed."""
     told = "/".join(map(str, (seed, *use)))
@@ -356,35 +395,3 @@ def _recomputed(draw: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """A draw that is drawn again, by its own seed, in the backward pass."""
     drawn: Tensor = checkpoint(draw, inputs, use_reentrant=False, preserve_rng_state=False)
     return drawn
-
-
-def _asked(name: str, error: type[AerobustError], layer: nn.Module, inputs: Any) -> Any:
-    try:
-        return layer(inputs)
-    except AerobustError:
-        raise
-    except Exception as cause:
-        raise error(
-            f"{name} raised {type(cause).__name__} on inputs of shape {tuple(inputs.shape)} "
-            f"{inputs.dtype}: {cause}{_hint(name, layer, inputs)}"
-        ) from cause
-
-
-def _hint(name: str, layer: nn.Module, inputs: Tensor) -> str:
-    weights = (*layer.parameters(), *layer.buffers())
-    precisions = {weight.dtype for weight in weights if weight.is_floating_point()}
-    if precisions and inputs.dtype not in precisions:
-        return (
-            f"\n  The {name} computes in {precisions.pop()}, the run in {inputs.dtype}, the "
-            f"precision of the model: convert the {name}, {name}.to({inputs.dtype})."
-        )
-    if inputs.requires_grad:
-        return (
-            "\n  It answered the clean inputs; what differs now is that gradients are recorded, "
-            f"and a batch of {len(inputs)} samples. If it is not differentiable, attack it with "
-            "threat='black-box'."
-        )
-    looks_nhwc = inputs.ndim == 4 and inputs.shape[-1] in (1, 3, 4) and inputs.shape[1] > 4
-    if looks_nhwc:
-        return "\n  The inputs look like (N, H, W, C): permute them to (N, C, H, W)."
-    return "\n  Expected the shape that the model was trained on, images as (N, C, H, W)."

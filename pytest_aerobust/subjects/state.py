@@ -12,35 +12,6 @@ from torch import nn
 
 
 @contextmanager
-def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[None]:
-    """Modules in eval mode, frozen and on `device`; afterwards as they were.
-
-    Parameters need no gradient during the run: that halves the work of a backward pass and
-    keeps ``.grad`` untouched. Every submodule has its own mode, and each comes back.
-    """
-    parts = [part for module in modules for part in module.modules()]
-    training = [part.training for part in parts]
-    parameters = [p for module in modules for p in module.parameters()]
-    needs_gradient = [p.requires_grad for p in parameters]
-    homes = [_homes(module) for module in modules]
-    with kept_buffers(modules):
-        try:
-            for module in modules:
-                module.eval()
-                module.to(device)
-            for parameter in parameters:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for module, home in zip(modules, homes, strict=True):
-                _send_home(module, home)
-            for parameter, needed in zip(parameters, needs_gradient, strict=True):
-                parameter.requires_grad_(needed)
-            for part, mode in zip(parts, training, strict=True):
-                part.training = mode
-
-
-@contextmanager
 def kept_buffers(modules: list[nn.Module]) -> Iterator[None]:
     """Whatever is done to the modules' buffers, afterwards they are the same, and hold the same."""
     buffers = [
@@ -70,16 +41,6 @@ def digest(modules: Iterable[nn.Module]) -> tuple[int, ...]:
 def _hash(tensor: torch.Tensor) -> int:
     content = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())
-
-
-def _homes(module: nn.Module) -> torch.device | None:
-    tensors = (*module.parameters(), *module.buffers())
-    return next((t.device for t in tensors), None)
-
-
-def _send_home(module: nn.Module, home: torch.device | None) -> None:
-    if home is not None and home != _homes(module):
-        module.to(home)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples, check_samples, shuffled, stratified
 from pytest_aerobust.subjects.estimators import BlackBox, check_estimator, common_classes
 from pytest_aerobust.subjects.layout import Layout, Reply
+from pytest_aerobust.subjects.loan import Loan, borrowed
 from pytest_aerobust.subjects.models import (
     device_of,
     filter_module,
@@ -25,7 +26,7 @@ from pytest_aerobust.subjects.models import (
 )
 from pytest_aerobust.subjects.pipeline import Classifier, Normalise
 from pytest_aerobust.subjects.repeats import repeat_notes
-from pytest_aerobust.subjects.state import borrowed, isolated, kept_buffers
+from pytest_aerobust.subjects.state import isolated, kept_buffers
 
 # Clean samples that are asked about in either layout, as from 16 on torch may take another
 # convolution, and those of whom gradients are asked, which cost most.
@@ -139,12 +140,11 @@ class Subject:
                 follow the few that show whether the answers are the same in it.
         """
         place = device_of(self.model) if device is None else _checked_device(device)
-        notes = self._mode_notes()
-        with borrowed(self.modules, place):
+        with borrowed(self.modules, place) as loan:
             layout = Layout(self.modules, lambda: self._replies(place, seed))
-            sides = self._sides(place, seed, layout if fast else None)
+            sides = self._sides(place, seed, layout if fast else None, loan)
             try:
-                yield replace(sides, modules=tuple(self.modules), notes=notes)
+                yield replace(sides, modules=tuple(self.modules), notes=self._mode_notes(loan))
             finally:
                 layout.restore()
 
@@ -157,19 +157,26 @@ class Subject:
             few = sides.samples.inputs[:_FEW]
             return [_reply(side, few) for side in asked if side is not None]
 
-    def _mode_notes(self) -> tuple[str, ...]:
+    def _mode_notes(self, loan: Loan) -> tuple[str, ...]:
         named = {
             "model": self.model,
             "filter": self.filter,
             "unfiltered model": self.unfiltered_model,
         }
         return tuple(
-            f"the {name} came in train mode; it was evaluated in eval mode and given back as it was"
+            note
             for name, module in named.items()
-            if module is not None and any(part.training for part in module.modules())
+            if module is not None
+            for note in loan.mode_note(name, module)
         )
 
-    def _sides(self, device: torch.device, seed: int, layout: Layout | None = None) -> Sides:
+    def _sides(
+        self,
+        device: torch.device,
+        seed: int,
+        layout: Layout | None = None,
+        loan: Loan | None = None,
+    ) -> Sides:
         answers, own = Answers(), self.unfiltered_model
         side = partial(
             Classifier,
@@ -178,6 +185,7 @@ class Subject:
             seed=seed,
             usual=len(self.samples.chunks()[0]),
             layout=layout,
+            loan=loan,
         )
         known = side("model", self.model, filter=None, answers=answers)
         return Sides(

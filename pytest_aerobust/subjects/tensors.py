@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pytest_aerobust.errors import AerobustError, DataError
 
-# What torch computes in; it holds other types, but has hardly an operation for them.
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# What both torch and NumPy compute in; torch holds other types, but can do little with them.
+_FLOATS = (torch.float16, torch.float32, torch.float64)
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 # Entries of a batch or a mapping in a message before the rest is only counted.
 _SHOWN = 4

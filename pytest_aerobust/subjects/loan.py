@@ -1,0 +1,167 @@
+"""Modules that a run borrows: their modes, weights and places, given back as they were."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import allow_mutation_on_saved_tensors
+
+from pytest_aerobust.errors import ContractError
+from pytest_aerobust.subjects.state import kept_buffers
+
+
+class _Kept(NamedTuple):
+    """What a parameter held, and its gradient, before the model could write into them."""
+
+    parameter: nn.Parameter
+    data: Tensor
+    content: Tensor
+    gradient: Tensor | None
+    slope: Tensor | None
+
+
+class Loan:
+    """Modules in eval mode and frozen; :func:`borrowed` makes one and gives them back.
+
+    Parameters need no gradient during the run: that halves the work of a backward pass and
+    keeps ``.grad`` untouched. Every submodule has its own mode, and each comes back.
+    """
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self._modules = modules
+        self._parts = [part for module in modules for part in module.modules()]
+        # Frozen TorchScript has no mode.
+        self._modes: list[bool | None] = [getattr(part, "training", None) for part in self._parts]
+        self._parameters = [p for module in modules for p in module.parameters()]
+        self._needed = [p.requires_grad for p in self._parameters]
+        self._homes = [_homes(module) for module in modules]
+        self._kept: list[_Kept] = []
+        self._thawed = ExitStack()
+        self._trained = [module for module in modules if any(map(_in_train_mode, module.modules()))]
+        self._refusals: dict[nn.Module, Exception] = {}
+
+    def take(self, device: torch.device) -> None:
+        """Eval mode, the device of the run, and no gradients of weights.
+
+        Raises:
+            ContractError: A module can't be moved there.
+        """
+        for module in self._modules:
+            self._evaluate(module)
+            _move(module, device)
+        self._flag([False] * len(self._needed))
+
+    def _evaluate(self, module: nn.Module) -> None:
+        try:
+            module.eval()
+        except Exception as refusal:
+            # As what torch.export makes does: the mode of its graph is fixed. Parts of it, or
+            # beside it, may have one.
+            self._refusals[module] = refusal
+            for part in module.modules():
+                part.training = False
+
+    def thaw(self) -> bool:
+        """Let parameters need gradients again, for models that differentiate by them in forward.
+
+        Returns:
+            Whether there is any that does.
+        """
+        if not self._kept:
+            self._kept = [_kept(parameter) for parameter in self._parameters]
+            # A judge asks between an attacker's question and its gradient, and whoever adapts
+            # writes into weights that the gradient needs as they were.
+            self._thawed.enter_context(allow_mutation_on_saved_tensors())
+        self._flag(self._needed)
+        return any(self._needed)
+
+    def give_back(self) -> None:
+        """Everything as it was taken."""
+        self._thawed.close()
+        for module, home in zip(self._modules, self._homes, strict=True):
+            if home is not None and home != _homes(module):
+                module.to(home)
+        for kept in self._kept:
+            _restore(kept)
+        self._flag(self._needed)
+        for part, mode in zip(self._parts, self._modes, strict=True):
+            if mode is None:
+                vars(part).pop("training", None)
+            else:
+                part.training = mode
+
+    def _flag(self, needed: list[bool]) -> None:
+        for parameter, flag in zip(self._parameters, needed, strict=True):
+            parameter.requires_grad_(flag)
+
+    def mode_note(self, name: str, module: nn.Module) -> tuple[str, ...]:
+        """What a reader should know of the mode of a module."""
+        refusal = self._refusals.get(module)
+        if refusal is not None:
+            return (
+                f"the {name} refuses eval() ({refusal}): its parts were put in eval mode one by "
+                "one, and what an exported graph does is fixed: export it in eval mode",
+            )
+        if module not in self._trained:
+            return ()
+        return (
+            f"the {name} came in train mode; it was evaluated in eval mode and given back as it "
+            "was",
+        )
+
+
+@contextmanager
+def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[Loan]:
+    """Modules in eval mode, frozen and on `device`; afterwards as they were.
+
+    Raises:
+        ContractError: One can't be moved there.
+    """
+    loan = Loan(modules)
+    with kept_buffers(modules):
+        try:
+            loan.take(device)
+            yield loan
+        finally:
+            loan.give_back()
+
+
+def _in_train_mode(part: nn.Module) -> bool:
+    return getattr(part, "training", False)
+
+
+def _move(module: nn.Module, device: torch.device) -> None:
+    tensors = (*module.parameters(), *module.buffers())
+    if all(tensor.device == device for tensor in tensors):
+        return  # some modules refuse every call of `to`
+    try:
+        module.to(device)
+    except Exception as refusal:
+        raise ContractError(
+            f"{type(module).__qualname__} can't be moved to device {str(device)!r} "
+            f"({type(refusal).__name__}: {refusal}): leave the device out to run where it is"
+        ) from refusal
+
+
+def _homes(module: nn.Module) -> torch.device | None:
+    tensors = (*module.parameters(), *module.buffers())
+    return next((t.device for t in tensors), None)
+
+
+def _kept(parameter: nn.Parameter) -> _Kept:
+    gradient = parameter.grad
+    slope = None if gradient is None else gradient.detach().clone()
+    return _Kept(parameter, parameter.data, parameter.detach().clone(), gradient, slope)
+
+
+def _restore(kept: _Kept) -> None:
+    """The very tensors, written only where they changed."""
+    kept.parameter.data = kept.data
+    kept.parameter.grad = kept.gradient
+    pairs = [(kept.data, kept.content), (kept.gradient, kept.slope)]
+    with torch.no_grad():
+        for tensor, content in pairs:
+            if tensor is not None and content is not None and not torch.equal(tensor, content):
+                tensor.copy_(content)
