@@ -236,7 +236,9 @@ def _before(check: FloorCheck, evaluation: Evaluation) -> str:
         told = f"clean accuracy {number} < {check.name} {floor}, before any attack"
         return f"{told}; {causes}" if causes else told
     if not causes:
-        return ""
+        # Of a population: what its sentence says is known of samples that nobody attacked.
+        untouched = broken and arm.pending == arm.correct - arm.exempt
+        return f"{_sentence(check)}, before any attack" if untouched else ""
     told = f"clean accuracy {arm.clean_accuracy:.3f} before any attack is {causes}"
     return f"{told} {_sentence(check)[:1].upper()}{_sentence(check)[1:]}"
 

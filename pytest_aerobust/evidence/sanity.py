@@ -33,7 +33,7 @@ def check_classes(logits: Tensor, samples: Samples, name: str) -> None:
         raise DataError(
             f"labels[{samples.ids[index].item()}] is {labels[index].item()}, but the model has "
             f"{classes} classes (logits of shape (N, {classes})): expected labels from 0 to "
-            f"{classes - 1}"
+            f"{classes - 1}{_from_one(labels, classes)}"
         )
     if labels.min() == labels.max():
         raise DataError(
@@ -47,6 +47,12 @@ def check_classes(logits: Tensor, samples: Samples, name: str) -> None:
             "a constant classifier can't be attacked. Are its weights loaded, and the inputs "
             "normalised and scaled as in training (mean=, std=)?"
         )
+
+
+def _from_one(labels: Tensor, classes: int) -> str:
+    if labels.min() != 1 or labels.max() != classes:
+        return ""
+    return f"; these run from 1 to {classes}: where they count from 1, give labels - 1"
 
 
 def clean_evidence(right: Tensor, labels: Tensor, arm: str) -> list[Evidence]:

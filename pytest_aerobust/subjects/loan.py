@@ -80,11 +80,11 @@ class Loan:
     def give_back(self) -> None:
         """Everything as it was taken."""
         self._thawed.close()
+        for kept in self._kept:  # where they were used, before they go home
+            _restore(kept)
         for module, home in zip(self._modules, self._homes, strict=True):
             if home is not None and home != _homes(module):
                 module.to(home)
-        for kept in self._kept:
-            _restore(kept)
         self._flag(self._needed)
         for part, mode in zip(self._parts, self._modes, strict=True):
             if mode is None:

@@ -184,6 +184,7 @@ def test_labels_in_any_form(attacked, data, form):
             lambda y: y.scatter(0, torch.tensor([7]), 2),
             ["labels[7] is 2", "the model has 2 classes", "expected labels from 0 to 1"],
         ),
+        (lambda y: y + 1, ["the model has 2 classes", "run from 1 to 2", "give labels - 1"]),
         (lambda y: one_hot(y) * 0.9, ["(24, 2) but are not one-hot", "a single 1 a row"]),
         (lambda y: one_hot(y) + 1, ["(24, 2) but are not one-hot"]),
         (lambda y: one_hot(y)[None], ["labels have shape (1, 24, 2)", "expected (N,)"]),
@@ -193,7 +194,8 @@ def test_labels_in_any_form(attacked, data, form):
         (lambda y: y + 0j, ["labels are torch.complex64", "expected whole numbers"]),
     ],
     ids=[
-        "float", "too few", "too many", "negative", "ignored", "beyond the classes", "smoothed",
+        "float", "too few", "too many", "negative", "ignored", "beyond the classes", "from 1",
+        "smoothed",
         "two ones", "three dimensions", "a scalar", "names", "none", "complex",
     ],
 )  # fmt: skip

@@ -145,6 +145,21 @@ def test_below_the_floor_but_above_chance(suite):
     assert "< min_acc 0.800, before any attack  [" in line
 
 
+def test_a_population_below_the_floor_before_any_attack(suite):
+    """The bound of a population that rests on wrong clean answers alone is said to do so."""
+    more = """
+        @pytest.fixture(scope="session")
+        def aerobust_data():
+            labels = LABELS[:200].clone()
+            labels[::2] = (labels[::2] + 1) % 10
+            return IMAGES[:200], labels
+    """
+    mark = '"bim", 0.05, min_acc=0.8, confidence=0.95, mean=0.3, std=0.38'
+    line = first_line(suite, more, mark)
+    assert line.startswith("robust accuracy of the population (95 % confidence) at most 0.")
+    assert "< min_acc 0.800, before any attack  [" in line
+
+
 def test_a_floor_that_the_attack_breaks_is_about_the_attack(suite):
     """Where clean accuracy holds the floor the first line is that of the robust accuracy."""
     line = first_line(suite, mark='"bim", 0.3, min_acc=0.6, mean=0.3, std=0.38')
