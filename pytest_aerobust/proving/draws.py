@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from pytest_aerobust.arms import unseen
+from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.judged import Judged
@@ -47,7 +48,19 @@ class OverDraws:
         stated = self._guarded.contract.eps
         if eps not in (None, stated):
             raise ContractError(f"robustness({eps!r}): this contract's only budget is {stated:g}")
-        return self._at({}, full=True).evaluation
+        return self._campaign.followed(self._at({}, full=True).evaluation)
+
+    @property
+    def _campaign(self) -> Campaign:
+        """Other budgets of the contract as it is stated, for curves."""
+        guarded = self._guarded
+        return Campaign(
+            guarded.subject,
+            guarded.measurement(cast("float", guarded.contract.eps)),
+            remembered=guarded.remembered,
+            on_progress=guarded.on_progress,
+            device=guarded.costs.device,
+        )
 
     def prove(self) -> Judged:
         """Measure as much as the verdict needs, and judge."""

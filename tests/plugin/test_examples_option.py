@@ -377,13 +377,17 @@ def test_a_kill_while_writing_leaves_no_half_file(suite):
 
 
 @pytest.mark.parametrize("budgets", ["", "[0.1, 0.5]"])
-@pytest.mark.parametrize("eps", ["[0.2, 0.3]", "epsilons(0.1, 0.3, 0.1)"])
+@pytest.mark.parametrize(
+    "eps", ["[0.2, 0.3]", "epsilons(0.1, 0.3, 0.1)", "0.3, vary={'steps': st.just(20)}"]
+)
 def test_a_curve_in_the_body_changes_no_file(suite, eps, budgets):
     """The worst cases, and what is remembered of an attack, are those of the contract alone."""
     suite.write("pytest.ini", "[pytest]\naerobust_memory = memory\n")
     found = []
     for body in ("", f".curve({budgets})"):
         suite.tests(f"""
+            from hypothesis import strategies as st
+
             @robust("bim", {eps}, min_acc=0.9, filter='identity')
             def test_fails(robustness):
                 robustness(){body}
