@@ -185,7 +185,9 @@ EXPORTED = {
 }
 
 
-@pytest.mark.parametrize("hidden", [{"skops"}, {"skops", "sklearn"}, {"sklearn"}], ids=str)
+@pytest.mark.parametrize(
+    "hidden", [{"skops"}, {"skops", "sklearn"}, {"sklearn"}], ids=["skops", "both", "sklearn"]
+)
 @pytest.mark.parametrize("name", EXPORTED)
 def test_what_estimators_lack_is_named(tmp_path, estimator_file, name, hidden):
     """Reading, writing and fitting into files name the extra that brings skops."""
