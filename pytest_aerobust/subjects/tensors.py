@@ -59,6 +59,7 @@ def _dense(name: str, tensor: Tensor) -> Tensor:
         tensor = tensor.to_dense()
     if tensor.is_quantized:
         tensor = tensor.dequantize()
+    tensor = tensor.resolve_neg()  # whose bytes nobody can read else
     if tensor.is_inference():
         tensor = tensor.clone()  # autograd refuses those that were made under inference_mode
     if tensor.is_floating_point() and tensor.dtype not in _FLOATS:

@@ -115,7 +115,7 @@ LEFT_OUT = {
 
 
 def store(suite, *tests):
-    one = Entry({"attack": "bim"}, "digest", 2, {"unfiltered": 0.5}, (True, False))
+    one = Entry({"attack": "bim"}, "digest", 2, {"clean": 1.0, "unfiltered": 0.5}, (True, False))
     update_baseline(suite.path / BASELINE, dict.fromkeys(tests, one))
 
 
