@@ -1,12 +1,12 @@
 """Modules that a run borrows: their modes, weights and places, given back as they were."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import allow_mutation_on_saved_tensors
+from torch.autograd.graph import saved_tensors_hooks
 
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.subjects.state import kept_buffers
@@ -38,7 +38,6 @@ class Loan:
         self._needed = [p.requires_grad for p in self._parameters]
         self._homes = [_homes(module) for module in modules]
         self._kept: list[_Kept] = []
-        self._thawed = ExitStack()
         self._trained = [module for module in modules if any(map(_in_train_mode, module.modules()))]
         self._refusals: dict[nn.Module, Exception] = {}
 
@@ -71,15 +70,28 @@ class Loan:
         """
         if not self._kept:
             self._kept = [_kept(parameter) for parameter in self._parameters]
-            # A judge asks between an attacker's question and its gradient, and whoever adapts
-            # writes into weights that the gradient needs as they were.
-            self._thawed.enter_context(allow_mutation_on_saved_tensors())
         self._flag(self._needed)
         return any(self._needed)
 
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Gradients are recorded, and stay right where the model then writes into its weights.
+
+        A judge asks between an attacker's question and its gradient.
+        """
+        weights = {_storage(parameter) for parameter in self._parameters}
+
+        def pack(saved: Tensor) -> tuple[Tensor, int]:
+            # Detached, as a saved output would else hold itself.
+            kept = saved.detach()
+            kept = kept.clone() if _storage(saved) in weights else kept
+            return kept, kept._version
+
+        with torch.enable_grad(), saved_tensors_hooks(pack, _unpacked):
+            yield
+
     def give_back(self) -> None:
         """Everything as it was taken."""
-        self._thawed.close()
         for kept in self._kept:  # where they were used, before they go home
             _restore(kept)
         for module, home in zip(self._modules, self._homes, strict=True):
@@ -126,6 +138,17 @@ def borrowed(modules: list[nn.Module], device: torch.device) -> Iterator[Loan]:
             yield loan
         finally:
             loan.give_back()
+
+
+def _unpacked(packed: tuple[Tensor, int]) -> Tensor:
+    kept, version = packed
+    if kept._version != version:  # with hooks torch does not look
+        raise RuntimeError("what a gradient needs was modified by an inplace operation")
+    return kept
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _in_train_mode(part: nn.Module) -> bool:

@@ -287,11 +287,12 @@ class Classifier:
         return outputs
 
     def _answer(self, name: str, error: type[AerobustError], layer: nn.Module, inputs: Any) -> Any:
-        if not self._recording or torch.is_grad_enabled():
+        if self._loan is None or not self._recording:
             return asked(name, error, layer, inputs)
-        with torch.enable_grad():
+        with self._loan.recording():
             outputs = asked(name, error, layer, inputs)
-        return outputs.detach() if isinstance(outputs, Tensor) else outputs
+        wanted = torch.is_grad_enabled() or not isinstance(outputs, Tensor)
+        return outputs if wanted else outputs.detach()
 
     def _passes(self) -> FilterGradient:
         """How gradients pass the filter; looked up on clean samples when it first matters."""

@@ -366,3 +366,17 @@ def test_gradients_of_inputs_that_need_none(attacked, model, refused):
     with refused(ModelError, "takes a gradient while it answers", "requires_grad_()") as info:
         attacked(Seeking(model))
     assert "shape that the model was trained on" not in str(info.value)
+
+
+def test_what_is_overwritten_is_an_error_there_too(attacked, model, refused):
+    """Weights may change after they were used; an activation that does has no right gradient."""
+
+    class Overwriting(Weighing):
+        def forward(self, inputs):
+            logits = super().forward(inputs)
+            powers = logits.exp()
+            powers.mul_(2)
+            return powers
+
+    with refused(ModelError, "backward pass", "modified by an inplace operation"):
+        attacked(Overwriting(model))
