@@ -111,11 +111,11 @@ def test_it_asks_for_scores_alone_and_no_more_of_the_beaten(digits, digits_model
     foolbox_model = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
     model.batches.clear()
     goal = foolbox.criteria.Misclassification(data[1])
-    LinfSquare(steps=50).run(foolbox_model, data[0], goal, epsilon=0.3)
+    LinfSquare(steps=50).run(foolbox_model, data[0], goal, epsilon=0.6)
     assert len(model.batches) <= 50
     assert model.batches[0] == 30
     assert model.batches == sorted(model.batches, reverse=True)
-    assert model.batches[-1] < 20
+    assert model.batches[-1] < 30
 
 
 def test_a_target_is_sought(digits, digits_model):
