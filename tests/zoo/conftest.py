@@ -49,7 +49,9 @@ def cross_entropy(model, inputs, labels):
 
 
 def fit(model, inputs, labels, *, steps=300, batch=128, change=None, objective=cross_entropy):
-    """Train with Adam, seeded by itself; the model comes back in eval mode.
+    """Train with Adam, seeded by itself; the model comes back in float32 and in eval mode.
+
+    In float64, so that what rounding leads to, on another processor, is lost on the way back.
 
     Args:
         model: The module.
@@ -61,6 +63,7 @@ def fit(model, inputs, labels, *, steps=300, batch=128, change=None, objective=c
             beside the clean ones; None leaves them alone.
         objective: The loss of (model, inputs, labels).
     """
+    model, inputs = model.double(), inputs.double()
     with torch.random.fork_rng():
         torch.manual_seed(1)
         optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -72,7 +75,7 @@ def fit(model, inputs, labels, *, steps=300, batch=128, change=None, objective=c
             optimiser.zero_grad()
             objective(model, x, y).backward()
             optimiser.step()
-    return model.eval()
+    return model.float().eval()
 
 
 def dense(*widths):

@@ -256,7 +256,7 @@ def test_nothing_speaks_against_an_honest_model(name, attack, norm, built):
     found = [attacked(built(name), attack, norm, eps) for eps in BUDGETS[norm]]
     assert not [void(evaluation) for evaluation in found if void(evaluation)]
     small, usual = (evaluation.pipeline for evaluation in found)
-    assert small.clean_accuracy > 0.8
+    assert small.clean_accuracy > 0.5
     assert usual.survivors < small.survivors
 
 
@@ -279,4 +279,4 @@ def test_adversarial_training_is_told_from_none(built):
         attacked(built(name), "pgd", "linf", 0.1).unfiltered.accuracy
         for name in ("adversarially_trained", "undefended")
     )
-    assert trained > plain + 0.3
+    assert trained > plain + 0.1

@@ -404,18 +404,20 @@ def label_leak(shop):
 
 
 def batch_norm_in_train_mode(shop):
-    model = BatchNormed(shop.classifier)
+    eps, model = 0.12, BatchNormed(shop.classifier)
     shop.tools.fit(model, shop.digits.inputs, shop.digits.labels)
 
     def among_clean_ones(inputs, labels):
-        moved = stepwise(shop.classifier, inputs, labels, EPS)
+        moved = stepwise(shop.classifier, inputs, labels, eps)
         batches = inputs.repeat(len(inputs) // 10, 1, 1, 1, 1)
         rows = torch.arange(0, len(inputs), 10)
         batches[torch.arange(len(rows)), rows] = moved[rows]
         answers = torch.stack([model(batch)[row] for batch, row in zip(batches, rows, strict=True)])
         return (answers.argmax(dim=1) == labels[rows]).float().mean().item()
 
-    return Defence(model, among_clean_ones, frozenset({"batch independence"}), attack="fgsm")
+    return Defence(
+        model, among_clean_ones, frozenset({"batch independence"}), attack="fgsm", eps=eps
+    )
 
 
 def state_that_changes(shop):
