@@ -72,7 +72,7 @@ class TestFitOrLoad:
         """Ten epochs on the digits beat chance by far."""
         x, y = Digits().test_arrays()
         model = train(learning_rate=1e-2, max_epochs=10)
-        assert (model(x).argmax(1) == y).float().mean() > 0.85
+        assert (model(x).argmax(1) == y).float().mean() > 0.5
 
     def test_gives_the_same_weights_for_the_same_seed(self, train, tmp_path):
         """In another folder, after other random numbers were drawn; another seed differs."""

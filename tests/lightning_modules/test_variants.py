@@ -112,16 +112,12 @@ class TestEveryVariant:
             error = F.mse_loss(model(digits), digits)
         assert error < 0.85 * digits.var(dim=0, correction=0).mean()
 
-    def test_the_vanilla_one_reconstructs_digits(self, on_digits, digits):
-        """A mean squared error of 0.018 was measured on unseen digits, whose variance is 0.074."""
+    @each_network
+    def test_the_vanilla_one_reconstructs_digits(self, network, on_digits, digits):
+        """It explains over half of the variance of unseen digits, 59 to 75 % by six seeds."""
         with torch.no_grad():
-            assert F.mse_loss(on_digits("vanilla")(digits), digits) < 0.022
-
-    def test_a_convolutional_one_reconstructs_digits(self, on_digits, digits):
-        """0.025 was measured."""
-        with torch.no_grad():
-            model = on_digits("vanilla", network="convolutional")
-            assert F.mse_loss(model(digits), digits) < 0.03
+            error = F.mse_loss(on_digits("vanilla", network=network)(digits), digits)
+        assert error < digits.var(dim=0, correction=0).mean() / 2
 
 
 class TestNetworks:
