@@ -1,23 +1,15 @@
 """Measurements kept from one run to the next, and when one of them is believed."""
 
 import logging
-import platform
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import eagerpy
-import foolbox
-import hypothesis
 import numpy as np
-import scipy
 import torch
 from safetensors.torch import load, save
 
-import pytest_aerobust
 from pytest_aerobust.errors import AerobustError
 from pytest_aerobust.evaluation import Need
 from pytest_aerobust.examples import Counterexample, Counterexamples
@@ -27,9 +19,9 @@ from pytest_aerobust.history.identity import (
     Identity,
     NotFollowedError,
     TooLongError,
-    file_digest,
 )
 from pytest_aerobust.history.probes import Probes
+from pytest_aerobust.history.surroundings import surroundings
 from pytest_aerobust.results import Arm, Evaluation
 from pytest_aerobust.saved import Saved
 from pytest_aerobust.subjects.state import isolated
@@ -37,7 +29,6 @@ from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.trail import Trail
 
 _LOG = logging.getLogger("pytest_aerobust")
-_LIBRARIES = (torch, foolbox, eagerpy, np, scipy, hypothesis)
 # Seconds of a session for following code.
 _SECONDS, _SECONDS_EACH = 2.0, 0.05
 # Samples that a model is asked about before it is followed.
@@ -120,7 +111,7 @@ class Shelves:
         self._patience, self._aside = patience, ""
         self._subject = self._digest(
             [
-                _surroundings(),
+                surroundings(),
                 *(subject.model, subject.filter, subject.unfiltered_model, subject.front),
                 *(subject.classes, subject.filter_gradient, subject.draws),
                 *(subject.bounds.arguments, device, self._data.digest),
@@ -285,23 +276,6 @@ def _rearranged(evaluation: Evaluation, places: Sequence[int] | np.ndarray) -> E
         evaluation,
         unfiltered=arm(evaluation.unfiltered),
         filtered=None if filtered is None else arm(filtered),
-    )
-
-
-def _surroundings() -> tuple[str, ...]:
-    """What a number depends on beside model and data: this package's own code, too."""
-    precision = torch.get_float32_matmul_precision(), str(torch.get_default_dtype())
-    return (*_installed(), *precision)
-
-
-@cache
-def _installed() -> tuple[str, ...]:
-    own = sorted(Path(pytest_aerobust.__file__).parent.rglob("*.py"))
-    return (
-        platform.python_version(),
-        platform.machine(),
-        *(f"{library.__name__} {library.__version__}" for library in _LIBRARIES),
-        *(file_digest(path) for path in own),
     )
 
 
