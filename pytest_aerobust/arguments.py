@@ -57,7 +57,7 @@ def checked_confidence(value: Any) -> Fraction | None:
     """A probability as the exact fraction of its decimal text.
 
     Raises:
-        ContractError: It is no number in (0, 1).
+        ContractError: It is no number in (0, 1), or a verdict would be wrong more often than right.
     """
     if value is None:
         return None
@@ -65,7 +65,13 @@ def checked_confidence(value: Any) -> Fraction | None:
         percent = is_number(value) and 50 <= value < 100
         hint = f"; did you mean {value / 100:g}?" if percent else ""
         raise ContractError(f"confidence={value!r}: expected a number in (0, 1){hint}")
-    return Fraction(str(value))
+    sure = Fraction(str(value))
+    if sure < Fraction(1, 2):
+        raise ContractError(
+            f"confidence={value!r} lets a verdict be wrong more often than right: expected at "
+            f"least 0.5 and less than 1; did you mean {float(1 - sure):g}?"
+        )
+    return sure
 
 
 def checked_switch(name: str, value: Any) -> bool:

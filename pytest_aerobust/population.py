@@ -97,7 +97,7 @@ def about_population(
     """A check of floors that takes the distinct samples as a draw from a population.
 
     Args:
-        confidence: Least probability, in (0, 1), that a verdict other than inconclusive is right.
+        confidence: Least probability, in [0.5, 1), that a verdict other than inconclusive is right.
         floors: How many floors the contract has.
         firsts: Of each sample the place of the first with the same inputs. In sequence that one
             speaks for its copies, and comes before all of them; else the worst of them does.
@@ -190,7 +190,7 @@ class _Share:
             low, high = law(round(share * trials), trials)
             return holding(self._name, floor, _interval(low, high)) is not None
 
-        return _advice(samples_to_decide(enough))
+        return _advice(samples_to_decide(enough, beyond=self.trials))
 
 
 def _by_first(values: Sequence[_T], firsts: Sequence[int]) -> list[list[_T]]:
@@ -256,7 +256,7 @@ def _paired(
     def enough(count: int) -> bool:
         return holding(check.name, check.floor, bounds(count)) is not None
 
-    remedy = _advice(samples_to_decide(enough)) if holds is None else ""
+    remedy = _advice(samples_to_decide(enough, beyond=trials)) if holds is None else ""
     return replace(check, measured=measured, holds=holds, remedy=remedy)
 
 

@@ -66,19 +66,21 @@ def mcnemar(lost: int, won: int) -> float:
     return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
-def samples_to_decide(enough: Callable[[int], bool]) -> int | None:
+def samples_to_decide(enough: Callable[[int], bool], *, beyond: int = 0) -> int | None:
     """About the smallest number of samples that decides; None where ten million would not do.
 
     Args:
         enough: Asked with a number of at least 1; from some number on it says yes, but for what
             rounding does.
+        beyond: A number that did not decide, and of which no smaller one is asked about: a share
+            of few samples is rounded so much that it could say yes.
     """
     high = 1
-    while not enough(high):
+    while high <= beyond or not enough(high):
         high *= 2
         if high > _MOST_SAMPLES:
             return None
-    low = high // 2
+    low = max(high // 2, beyond)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
@@ -150,6 +152,9 @@ def _largest_refuted(successes: int, trials: int, alpha: float) -> float:
     def excess(threshold: float) -> float:
         return float(log_evidence_above(successes, trials, threshold)) + log(alpha)
 
+    # One success among very many shows nothing at all, where one must be very sure.
+    if excess(_TINY) <= 0:
+        return 0.0
     # At the observed share the likelihood ratio to any other probability is below 1.
     return float(brentq(excess, _TINY, min(successes / trials, 1 - _TINY), xtol=1e-12))
 

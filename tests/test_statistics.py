@@ -1,12 +1,13 @@
 """Bounds, paired tests and the sequential test, against closed forms and simulations."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, multinomial
 
 from pytest_aerobust.statistics import (
     anytime_bounds,
@@ -129,6 +130,67 @@ def test_anytime_bounds_are_where_the_evidence_suffices(counts):
         assert evidence == pytest.approx(-math.log(ALPHA), abs=1e-3)
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.9999, 1 - 1e-9, 1 - 2**-53])
+@pytest.mark.parametrize("trials", [1, 2, 10_000, 10_000_000])
+@pytest.mark.parametrize("law", [proportion_bounds, anytime_bounds])
+def test_bounds_of_few_among_many(law, trials, confidence):
+    """One success or one failure in any number of trials has bounds, however sure one must be."""
+    alpha = 1 - confidence
+    for successes in {0, 1, trials - 1, trials}:
+        low, high = law(successes, trials, alpha, alpha)
+        assert 0 <= low <= successes / trials <= high <= 1
+
+
+@pytest.mark.parametrize(("losing", "winning"), [(0.0, 0.02), (0.3, 0.3), (0.02, 0.9), (0.0, 1.0)])
+@pytest.mark.parametrize("trials", [1, 4, 12, 30])
+def test_a_gain_is_never_overstated(losing, winning, trials):
+    """Exactly, over all that can be drawn: a bound lies beyond the truth no more than it may."""
+    truth, over, under = losing - winning, 0.0, 0.0
+    shares = [losing, winning, max(0.0, 1 - losing - winning)]
+    for lost in range(trials + 1):
+        for won in range(trials + 1 - lost):
+            low, high = difference_bounds(lost, won, trials, ALPHA, ALPHA)
+            drawn = multinomial.pmf([lost, won, trials - lost - won], trials, shares)
+            over, under = (
+                over + drawn * (low > truth + 1e-12),
+                under + drawn * (high < truth - 1e-12),
+            )
+    assert max(over, under) <= ALPHA
+
+
+def chances(threshold, share, looks):
+    """How probably a sequential test shows a share above a threshold, and below it: exactly."""
+    states, above, below, enough = {0: 1.0}, 0.0, 0.0, -np.log(ALPHA)
+    for trials in range(1, looks + 1):
+        moved = Counter()
+        for successes, chance in states.items():
+            moved[successes] += chance * (1 - share)
+            moved[successes + 1] += chance * share
+        counts = np.array([successes for successes, chance in moved.items() if chance > 1e-12])
+        up = log_evidence_above(counts, trials, threshold) >= enough
+        down = ~up & (log_evidence_above(trials - counts, trials, 1 - threshold) >= enough)
+        above += sum(moved[each] for each in counts[up].tolist())
+        below += sum(moved[each] for each in counts[down].tolist())
+        states = {each: moved[each] for each in counts[~up & ~down].tolist()}
+        if not states:
+            break
+    return above, below
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.5, 0.9, 0.99, 0.999])
+def test_the_sequential_test_at_its_own_share(threshold):
+    """At any threshold it is wrong in neither direction more often than it may."""
+    assert max(chances(threshold, threshold, 600)) <= ALPHA
+
+
+@pytest.mark.parametrize(("share", "shown"), [(1.0, 0), (0.999, 0), (0.97, 1), (0.9, 1)])
+def test_the_sequential_test_decides_at_a_threshold_near_one(share, shown):
+    """A share of 0.99 is told from its neighbours within some thousand samples."""
+    found = chances(0.99, share, 2000)
+    assert found[shown] > 0.99
+    assert found[1 - shown] < ALPHA
+
+
 def test_extremes_of_the_threshold():
     """Nothing lies above 1, and a single success shows a share above 0."""
     assert first_crossing([True] * 500, 1.0, ALPHA, ALPHA) is None
@@ -140,3 +202,4 @@ def test_how_many_samples_would_decide():
     assert samples_to_decide(lambda count: count >= 1237) == 1237
     assert samples_to_decide(lambda count: True) == 1
     assert samples_to_decide(lambda count: False) is None
+    assert samples_to_decide(lambda count: count in (1, 2) or count >= 70, beyond=40) == 70

@@ -1,5 +1,7 @@
 """`confidence=`: verdicts on the population that the samples were drawn from."""
 
+import re
+
 import pytest
 
 from pytest_aerobust import ContractError, epsilons, robust
@@ -78,11 +80,50 @@ def test_a_gain_is_compared_sample_by_sample(suite):
     )
 
 
+def test_the_advice_exceeds_the_samples_at_hand(suite):
+    """Few samples round a share so much that fewer of them would seem to decide."""
+    suite.tests("""
+        @robust("bim", 0.2, min_acc=0.9, confidence=0.5, sequential=True, data="three")
+        def test_it():
+            pass
+    """)
+    suite.conftest("""
+        @pytest.fixture(scope="session")
+        def three():
+            return tuple(each[[0, 8, 9]] for each in samples())
+    """)
+    first = suite.failure(suite.run()).splitlines()[0]
+    assert int(re.search(r"about (\d+) samples", first)[1]) > 3, first
+
+
+def test_one_failure_among_very_many_has_a_bound(suite):
+    """However sure one must be, a test in sequence ends in a verdict, and not in an error."""
+    suite.conftest("""
+        @pytest.fixture(scope="session")
+        def very_many():
+            inputs, labels = samples()
+            inputs = inputs[[4, 9]].repeat(1500, 1) + 1e-5 * torch.arange(3000)[:, None]
+            labels = labels[[4, 9]].repeat(1500)
+            labels[7] = 1 - labels[7]
+            return inputs, labels
+    """)
+    mark = 'min_clean_acc=0.9999, confidence=0.999999, sequential=True, data="very_many"'
+    suite.tests(f"""
+        @robust("fgsm", 0.001, {mark})
+        def test_it():
+            pass
+    """)
+    first = suite.failure(suite.run()).splitlines()[0]
+    assert first.startswith("INCONCLUSIVE: clean accuracy of the population"), first
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"confidence": 95}, ("confidence=95", "did you mean 0.95?")),
         ({"confidence": 1}, ("confidence=1", "in (0, 1)")),
+        ({"confidence": 0.05}, ("confidence=0.05", "at least 0.5", "did you mean 0.95?")),
+        ({"confidence": 0.01}, ("wrong more often than right", "did you mean 0.99?")),
         ({"confidence": "high"}, ("confidence='high'", "in (0, 1)")),
         ({"sequential": True}, ("sequential=True", "confidence=0.95")),
         ({"sequential": 1, "confidence": 0.9}, ("sequential=1", "True or False")),
