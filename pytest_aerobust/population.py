@@ -53,6 +53,8 @@ _SHARES: dict[str, tuple[set[str], set[str]]] = {
 # Whose outcome rests on the clean answer, where rounding decides that.
 _ON_CLEAN = {"min_acc": {WRONG}, "max_drop": {WRONG, *_FALLEN}}
 
+# What any share can be, and by how much, at least, a test in sequence is off its threshold.
+_SHARE, _BEYOND = Interval(Fraction(0), Fraction(1)), Fraction(1, 10**12)
 
 _T = TypeVar("_T")
 
@@ -118,7 +120,7 @@ def about_population(
             return _paired(unknown, evaluation, sides, firsts)
         share = _Share(name, evaluation.pipeline, firsts, merged=not sequential)
         bounds = _in_sequence if sequential else _in_all
-        measured = bounds(share, float(floor), sides)
+        measured = bounds(share, floor, sides)
         found = FloorCheck(name, floor, measured, holding(name, floor, measured), told)
         if found.holds is None and evaluation.complete:
             law = anytime_bounds if sequential else proportion_bounds
@@ -207,29 +209,31 @@ def _advice(count: int | None) -> str:
     return f"about {count} samples would decide, were the shares to stay as they are"
 
 
-def _in_all(share: _Share, floor: float, sides: tuple[float, float]) -> Interval:
+def _in_all(share: _Share, floor: Fraction, sides: tuple[float, float]) -> Interval:
     """Clopper-Pearson bounds once all is known; before that, whatever they can still become."""
     if not share.trials:
-        return Interval(Fraction(0), Fraction(1))
+        return _SHARE
     low = proportion_bounds(share.yes, share.trials, *sides).low
     high = proportion_bounds(share.yes + share.open, share.trials, *sides).high
     return _interval(low, high)
 
 
-def _in_sequence(share: _Share, floor: float, sides: tuple[float, float]) -> Interval:
+def _in_sequence(share: _Share, floor: Fraction, sides: tuple[float, float]) -> Interval:
     """Anytime-valid bounds when the test ended, else now; whatever the undecided are."""
     low, _ = _one_sequence([*share.known_in_order(undecided=False)], floor, sides)
     _, high = _one_sequence([*share.known_in_order(undecided=True)], floor, sides)
-    return _interval(low, high)
+    return Interval(low, high)
 
 
-def _one_sequence(
-    known: list[bool], floor: float, sides: tuple[float, float]
-) -> tuple[float, float]:
-    ended = first_crossing(known, floor, *sides)
-    if ended is not None:
-        return anytime_bounds(ended.successes, ended.trials, *sides)
-    return anytime_bounds(sum(known), len(known), *sides) if known else (0.0, 1.0)
+def _one_sequence(known: list[bool], floor: Fraction, sides: tuple[float, float]) -> Interval:
+    ended = first_crossing(known, float(floor), *sides)
+    if ended is None:
+        return _interval(*anytime_bounds(sum(known), len(known), *sides)) if known else _SHARE
+    low, high = _interval(*anytime_bounds(ended.successes, ended.trials, *sides))
+    # What the test has shown is not taken back by the rounding of its bounds.
+    if ended.above:
+        return Interval(max(low, floor + _BEYOND), high)
+    return Interval(low, min(high, floor - _BEYOND))
 
 
 def _paired(

@@ -17,6 +17,8 @@ from scipy.stats import binomtest
 _MOST_SAMPLES = 10_000_000
 # Nearest that a threshold comes to 0 and 1.
 _TINY = 1e-12
+# Of a logarithm of evidence.
+_ROUNDING = 1e-9
 
 
 class Bounds(NamedTuple):
@@ -122,13 +124,18 @@ def first_crossing(
     """
     successes = np.cumsum(np.asarray(outcomes, dtype=np.int64))
     trials = np.arange(1, len(successes) + 1)
-    above = log_evidence_above(successes, trials, threshold) >= -log(false_above)
-    below = log_evidence_above(trials - successes, trials, 1 - threshold) >= -log(false_below)
+    above = log_evidence_above(successes, trials, threshold) >= _enough(false_above)
+    below = log_evidence_above(trials - successes, trials, 1 - threshold) >= _enough(false_below)
     shown = np.flatnonzero(above | below)
     if not len(shown):
         return None
     at = shown[0]
     return Crossing(bool(above[at]), int(trials[at]), int(successes[at]))
+
+
+def _enough(alpha: float) -> float:
+    """Logarithm of the evidence that it takes; what rounding leaves of just enough suffices."""
+    return -log(alpha) - _ROUNDING
 
 
 def anytime_bounds(successes: int, trials: int, below: float, above: float) -> Bounds:

@@ -296,7 +296,7 @@ def _sentence(check: FloorCheck) -> str:
 
 def _told_apart(value: Fraction, floor: Fraction) -> tuple[str, str]:
     """Both with three decimals, or as many as it takes to show that they differ."""
-    for digits in range(3, 12):
+    for digits in range(3, 18):
         texts = f"{float(value):.{digits}f}", f"{float(floor):.{digits}f}"
         if value == floor or texts[0] != texts[1]:
             return texts

@@ -1,10 +1,15 @@
 """`confidence=`: verdicts on the population that the samples were drawn from."""
 
 import re
+from fractions import Fraction
 
 import pytest
 
 from pytest_aerobust import ContractError, epsilons, robust
+from pytest_aerobust.floors import Floors
+from pytest_aerobust.population import about_population
+from pytest_aerobust.results import Arm, Evaluation
+from pytest_aerobust.verdict import headline, judge
 
 
 def checked(suite, mark, *options):
@@ -83,17 +88,39 @@ def test_a_gain_is_compared_sample_by_sample(suite):
 def test_the_advice_exceeds_the_samples_at_hand(suite):
     """Few samples round a share so much that fewer of them would seem to decide."""
     suite.tests("""
-        @robust("bim", 0.2, min_acc=0.9, confidence=0.5, sequential=True, data="three")
+        @robust("bim", 0.2, min_acc=0.3, confidence=0.5, data="four")
         def test_it():
             pass
     """)
     suite.conftest("""
         @pytest.fixture(scope="session")
-        def three():
-            return tuple(each[[0, 8, 9]] for each in samples())
+        def four():
+            return tuple(each[[0, 1, 5, 9]] for each in samples())
     """)
     first = suite.failure(suite.run()).splitlines()[0]
-    assert int(re.search(r"about (\d+) samples", first)[1]) > 3, first
+    assert int(re.search(r"about (\d+) samples", first)[1]) > 4, first
+
+
+@pytest.mark.parametrize(
+    ("floor", "outcomes", "outcome", "relation"),
+    [
+        ("min_acc=0.9", "sb", "failed", "at most 0.899999999999 < min_acc 0.900000000000"),
+        ("min_acc=0.1", "bs", "passed", "at least 0.100000000001 ≥ min_acc 0.100000000000"),
+        ("max_drop=0.9", "bs", "passed", "at most 0.899999999999 ≤ max_drop 0.900000000000"),
+        ("max_drop=0.1", "sb", "failed", "at least 0.100000000001 > max_drop 0.100000000000"),
+    ],
+)
+def test_evidence_that_just_suffices(floor, outcomes, outcome, relation):
+    """One of two shows a share above 0.1 with a likelihood ratio of exactly 2: no rounding asks
+    for more, and the words are numbers that differ.
+    """
+    name, _, value = floor.partition("=")
+    arm = Arm(outcomes)
+    evaluation = Evaluation("bim", "BIM Linf", "linf", 0.1, "white-box", None, {}, 0, arm, None)
+    check = about_population(Fraction(1, 2), 1, range(2), sequential=True)
+    verdict = judge(Floors(**{name: Fraction(value)}), evaluation, check)
+    assert verdict.outcome == outcome
+    assert relation in headline(verdict, evaluation)
 
 
 def test_one_failure_among_very_many_has_a_bound(suite):
