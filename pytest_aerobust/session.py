@@ -9,9 +9,11 @@ from typing import Any, cast
 import torch
 
 from pytest_aerobust.arguments import checked_feature_bounds, checked_mask
+from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import OnProgress, Tried, silent
+from pytest_aerobust.history.attack_code import code_of
 from pytest_aerobust.history.baseline import Entry, read_baseline
 from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.history.comparison import Past
@@ -107,7 +109,7 @@ class Session:
                 on_progress=self._watch(test),
                 past=self._past(contract, subject, test),
                 tried=self._tried(guarded),
-                find_shelves=partial(self._shelves, subject, costs.device),
+                find_shelves=partial(self._shelves, contract.attack, subject, costs.device),
             )
         )
 
@@ -125,12 +127,15 @@ class Session:
         samples = guarded.subject.samples
         return of_todays(folder, guarded.test, self._prints.of(samples), samples.inputs)
 
-    def _shelves(self, subject: Subject, device: str | None) -> Found:
+    def _shelves(self, attack: AttackChoice, subject: Subject, device: str | None) -> Found:
         """Where this subject's measurements are kept; nowhere where it can't be known again."""
         settings = self.settings
         # Adversarial examples are not kept: whoever wants all of them has to measure.
         if self._cache is None or settings.remembers or settings.replay is not None:
             return Found()
+        if code_of(attack):
+            reason = NotFollowedError("an attack with code that comes with no version")
+            return Found(note=aside(reason, "contract"))
         data = self._prints.of(subject.samples)
         try:
             return Found(Shelves(self._cache, subject, data, device, self._patience))

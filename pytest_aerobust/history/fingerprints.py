@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.search import setting_text
 from pytest_aerobust.contract import Contract
+from pytest_aerobust.history.attack_code import code_of
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
@@ -105,6 +106,7 @@ def described(contract: Contract, evaluation: Evaluation, subject: Subject) -> d
         "eps": evaluation.eps,
         **evaluation.arguments,
         "private settings": _private(contract.attack.ready),
+        "attack code": code_of(contract.attack) or None,
         "threat": evaluation.threat,
         "target": _target(contract.target),
         "filter": "none" if evaluation.filtered is None else "on",

@@ -204,8 +204,8 @@ class Identity:
 
     def _names(self, function: types.FunctionType) -> None:
         """What a function of the user's reaches by name waits for its turn."""
-        if not _of_library(function.__module__):
-            names = tuple(dict.fromkeys(_names_in(function.__code__)))
+        if not of_library(function.__module__):
+            names = tuple(dict.fromkeys(names_in(function.__code__)))
             self.closed &= _REACHING.isdisjoint(names)
             for held in _reached(names, ChainMap(function.__globals__, sys.modules)):
                 self._await(held)
@@ -220,11 +220,11 @@ class Identity:
         if isinstance(held, types.ModuleType):
             self._enter_library(held.__name__)
         elif isinstance(held, types.FunctionType | type):
-            if _of_library(held.__module__):
+            if of_library(held.__module__):
                 self._by_name(held)
             else:
                 self._named.append(held)
-        elif isinstance(held, _VALUES) or not _of_library(type(held).__module__):
+        elif isinstance(held, _VALUES) or not of_library(type(held).__module__):
             self._named.append(held)
         else:
             self._enter_library(type(held).__module__)
@@ -245,12 +245,12 @@ class Identity:
             self._tell(base.__module__, base.__qualname__)
             if base.__flags__ & _MADE_BY_PYTHON:
                 self._source(base)
-            of_library = _of_library(base.__module__)
-            self._body(base, of_library)
-            if of_library:
+            library = of_library(base.__module__)
+            self._body(base, library)
+            if library:
                 self._enter_library(base.__module__)
 
-    def _body(self, value: type, of_library: bool) -> None:
+    def _body(self, value: type, library: bool) -> None:
         """The methods of a class of the user's and its own values; of another, what is put there.
 
         A library's methods are told by its files, but not those that somebody replaced.
@@ -259,9 +259,9 @@ class Identity:
             inner = getattr(held, "__func__", getattr(held, "fget", held))
             inner = _unwrapped(inner)
             if isinstance(inner, types.FunctionType):
-                if not of_library or not _of_library(inner.__module__):
+                if not library or not of_library(inner.__module__):
                     self._named.append(inner)
-            elif not of_library and not name.startswith("__") and isinstance(inner, _VALUES):
+            elif not library and not name.startswith("__") and isinstance(inner, _VALUES):
                 self._named.append(inner)
 
     def _source(self, value: Any) -> None:
@@ -308,11 +308,11 @@ def _unwrapped(held: Any) -> Any:
         return held
 
 
-def _names_in(code: types.CodeType) -> Iterator[str]:
+def names_in(code: types.CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _names_in(constant)
+            yield from names_in(constant)
 
 
 def _reached(names: tuple[str, ...], scope: Mapping[str, Any]) -> Iterator[Any]:
@@ -322,14 +322,14 @@ def _reached(names: tuple[str, ...], scope: Mapping[str, Any]) -> Iterator[Any]:
         scope = waiting.pop()
         for name in names:
             held = scope.get(name)
-            if not isinstance(held, types.ModuleType) or _of_library(held.__name__):
+            if not isinstance(held, types.ModuleType) or of_library(held.__name__):
                 yield held
             elif held.__name__ not in seen:
                 seen.add(held.__name__)
                 waiting.append(vars(held))
 
 
-def _of_library(module: str | None) -> bool:
+def of_library(module: str | None) -> bool:
     """Whether a module is none of the user's own: another version of it is another package."""
     if module is None or module.partition(".")[0] == _OWN:
         return True

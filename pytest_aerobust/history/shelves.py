@@ -57,9 +57,9 @@ class Patience:
         self._spent, self._times = self._spent + seconds, self._times + 1
 
 
-def aside(reason: NotFollowedError) -> str:
+def aside(reason: NotFollowedError, holder: str = "subject") -> str:
     """What a reader should know of why the cache stands aside; every reason is logged."""
-    _LOG.info("measured without the cache, because the subject holds %s", reason)
+    _LOG.info("measured without the cache, because the %s holds %s", holder, reason)
     if not isinstance(reason, TooLongError):
         return ""
     return (
