@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]
 
@@ -11,9 +12,14 @@ pytest_plugins = ["pytester"]
 # wait for the other worker's too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# No property fails because a machine is slow or busy. The name stays: a profile of the user's own
+# would tell the plugin how many budgets to draw.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
 # Where CI is set, pytest repeats whole messages in its summary, and inner runs would inherit it;
-# nor should they write on the page of a real job.
-for _name in ("CI", "BUILD_NUMBER", "GITHUB_STEP_SUMMARY"):
+# nor should they write on the page of a real job, or in colours.
+for _name in ("CI", "BUILD_NUMBER", "GITHUB_STEP_SUMMARY", "FORCE_COLOR", "PY_COLORS"):
     os.environ.pop(_name, None)
 
 _SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
