@@ -239,8 +239,9 @@ def _before(check: FloorCheck, evaluation: Evaluation) -> str:
         # Of a population: what its sentence says is known of samples that nobody attacked.
         untouched = broken and arm.pending == arm.correct - arm.exempt
         return f"{_sentence(check)}, before any attack" if untouched else ""
+    sentence = _sentence(check)
     told = f"clean accuracy {arm.clean_accuracy:.3f} before any attack is {causes}"
-    return f"{told} {_sentence(check)[:1].upper()}{_sentence(check)[1:]}"
+    return f"{told} {sentence[0].upper()}{sentence[1:]}"
 
 
 def _nothing_found(evaluation: Evaluation) -> str:

@@ -1,4 +1,4 @@
-"""What a tie or rounding decides is undecided: no machine passes what another one fails."""
+"""What a tie or rounding of an answer decides is undecided, on every machine."""
 
 import random
 from dataclasses import replace
@@ -209,7 +209,10 @@ def test_who_is_wrong_by_a_tie_is_beaten(front):
 
 @pytest.mark.parametrize("attack", ["bim", "pgd", "square", "LinfDeepFoolAttack"])
 def test_two_machines_never_contradict_each_other(attack):
-    """One budget at which samples sit on the border: none fails what another one passes."""
+    """One budget at which samples sit on the border: none fails what another one passes.
+
+    Of searches that go nearly the same way on each: FMN does not, and is left to the evidence.
+    """
     weight = torch.tensor([1.0, -0.5, 0.25, 2.0])
     inputs = torch.rand(60, 4, generator=torch.Generator().manual_seed(3)) * 0.5 + 0.25
     centre = (inputs @ weight).median()
