@@ -10,6 +10,8 @@ import torch
 from numpy.random import mtrand
 from torch import nn
 
+from pytest_aerobust.subjects.precision import full_float32
+
 
 @contextmanager
 def kept_buffers(modules: list[nn.Module]) -> Iterator[None]:
@@ -48,8 +50,9 @@ def isolated(seed: int) -> Iterator[None]:
     """Global random state seeded and torch's modes lifted; afterwards as they were.
 
     The generators are Python's, NumPy's and torch's. An outer ``no_grad``, ``inference_mode`` or
-    ``autocast`` is lifted: attacks need gradients, verification full precision, and a verdict
-    must not depend on where it was asked for.
+    ``autocast`` is lifted, and so is what makes products of float32 numbers less exact: attacks
+    need gradients, verification full precision, and a verdict must not depend on where it was
+    asked for.
     """
     with (
         generators(seed),
@@ -57,6 +60,7 @@ def isolated(seed: int) -> Iterator[None]:
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),
         torch.autocast("cuda", enabled=False),
+        full_float32(),
     ):
         yield
 

@@ -325,6 +325,56 @@ def test_outer_autocast(model):
         assert evaluate(model, problem, attack="bim", eps=0.05) == expected
 
 
+PRECISE = """
+import torch
+from torch import backends, nn
+from pytest_aerobust import evaluate
+
+def products():
+    return [
+        *(backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision),
+        *(backends.cudnn.rnn.fp32_precision, backends.mkldnn.matmul.fp32_precision),
+        *(backends.mkldnn.conv.fp32_precision, backends.mkldnn.rnn.fp32_precision),
+    ]
+
+class Precise(nn.Linear):
+    def forward(self, x):
+        assert set(products()) <= {"none", "ieee"}, products()
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not backends.cudnn.allow_tf32
+        return super().forward(x)
+
+def attacked():
+    torch.manual_seed(0)
+    model, inputs = Precise(4, 2, bias=False), torch.randn(40, 4).clamp(-1, 1)
+    with torch.no_grad():
+        labels = nn.Linear.forward(model, inputs).argmax(dim=1)
+    data = inputs, labels
+    return evaluate(model, data, attack="bim", eps=0.1, bounds=(-1, 1)).unfiltered.outcomes
+
+plain = attacked()
+SWITCH
+before = products()
+assert attacked() == plain
+assert products() == before, (products(), before)
+"""
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        "pass",  # convolutions on a GPU are in TF32 by default
+        "torch.set_float32_matmul_precision('medium')",
+        "backends.fp32_precision = 'tf32'",
+        "backends.mkldnn.matmul.fp32_precision = 'bf16'",
+    ],
+)
+def test_outer_precision_of_products(switch):
+    """Where float32 may be rounded to fewer bits, a run rounds it to none, and gives that back."""
+    code = PRECISE.replace("SWITCH", switch)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
 @pytest.mark.parametrize("attack", ["bim", NOISE])
 def test_data_made_in_inference_mode(attacked, data, attack):
     """Tensors that were made in inference mode are data like any other."""

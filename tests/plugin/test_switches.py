@@ -29,7 +29,6 @@ def of_backends(name):
     ("read", "turn", "value"),
     [
         (torch.get_default_dtype, torch.set_default_dtype, torch.float64),
-        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
         (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True),
         (lambda: False, torch.set_flush_denormal, True),
         (
@@ -37,11 +36,6 @@ def of_backends(name):
             lambda dtype: torch.set_autocast_dtype("cpu", dtype),
             torch.float16,
         ),
-        (*of_backends("fp32_precision"), "tf32"),
-        (*of_backends("mkldnn.matmul.fp32_precision"), "bf16"),
-        (*of_backends("mkldnn.conv.fp32_precision"), "bf16"),
-        (*of_backends("cuda.matmul.fp32_precision"), "tf32"),
-        (*of_backends("cudnn.allow_tf32"), False),
         (*of_backends("cudnn.deterministic"), True),
         (lambda: True, lambda on: torch.backends.mkldnn.set_flags(_enabled=on), False),
     ],
