@@ -44,7 +44,7 @@ class Batches:
 
         Args:
             part: Raises an AerobustError where it does not answer so many samples. It may write
-                into what it is given.
+                into what it is given, which is a copy.
             inputs: The samples.
 
         Raises:
@@ -54,8 +54,7 @@ class Batches:
         own = self._filled.get(samples, samples)
         others = [size for size in (2, self._usual) if size > own and (samples == 1 or size != 2)]
         try:
-            # A copy where it may be asked again, as it may work in place before it fails.
-            return _filled(part, inputs.clone() if others else inputs, own)
+            return _filled(part, inputs, own)
         except AerobustError as refusal:
             for size in others:
                 with suppress(AerobustError):
@@ -69,7 +68,8 @@ def _filled(part: Part, inputs: Tensor, size: int) -> Tensor:
     """What a part makes of inputs that copies of them follow, up to `size` samples."""
     samples = len(inputs)
     if size == samples:
-        return part(inputs)
+        # What an attack makes of samples may have other strides than they have.
+        return part(inputs.clone(memory_format=torch.contiguous_format))
     rows = torch.arange(samples, size, device=inputs.device) % samples
     # Detached, as no copy is to add to the gradient of its original.
     return part(torch.cat([inputs, inputs.detach()[rows]]))[:samples]

@@ -248,14 +248,11 @@ class Classifier:
         return self._once(inputs, kind)
 
     def filtered(self, inputs: Tensor) -> Tensor:
-        """What the filter makes of inputs; a copy of the inputs where there is none."""
+        """What the filter makes of inputs; the inputs themselves where there is none."""
         with self._stream.resumed():
             return self._filtered(inputs)
 
     def _filtered(self, inputs: Tensor) -> Tensor:
-        # Modules may work in place, so neither gets the samples themselves, and what an attack
-        # makes of them may have other strides than they have.
-        inputs = inputs.clone(memory_format=torch.contiguous_format)
         if self._filter is None:
             return inputs
         if inputs.requires_grad and self._passes() == "identity":
