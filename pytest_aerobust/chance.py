@@ -5,23 +5,48 @@ from math import sqrt
 
 from pytest_aerobust.results import Arm, Evaluation
 
-# Standard deviations above the share of the commonest class that guessing may still reach.
+# Standard deviations by which answers that have nothing to do with the labels may agree with them.
 _SPREAD = 3
+# Of the agreement that chance leaves to be had (Cohen's kappa): as little is none, however many
+# samples show it, and as much is no chance, however few.
+_LITTLE, _MUCH = 0.05, 0.5
 
 
 def no_better_than_chance(arm: Arm) -> bool:
-    """Whether naming classes blindly would be right about as often, before any attack.
+    """Whether the answers before any attack have as good as nothing to do with the labels.
 
-    False where the arm holds no confusion matrix, as while it is still measured.
+    They are compared with the same answers dealt out to the samples at random, so the commonest
+    class is no excuse and no suspicion. False where the arm holds no confusion matrix, as while
+    it is still measured.
     """
-    counts: Counter[int] = Counter()
-    for actual, _, count in arm.clean_confusion:
-        counts[actual] += count
-    if not counts:
+    labels: Counter[int] = Counter()
+    answers: Counter[int] = Counter()
+    for label, answer, count in arm.clean_confusion:
+        labels[label] += count
+        answers[answer] += count
+    total = labels.total()
+    if total < 2:
         return False
-    commonest = max(counts.values()) / arm.samples
-    spread = sqrt(commonest * (1 - commonest) / arm.samples)
-    return arm.clean_accuracy <= min(commonest + _SPREAD * spread, (1 + commonest) / 2)
+    expected = sum(count * answers[label] for label, count in labels.items()) / total**2
+    if expected == 1:
+        return False
+    kappa = (arm.clean_accuracy - expected) / (1 - expected)
+    spread = _SPREAD * _deviation(labels, answers, expected) / (1 - expected)
+    return kappa < min(max(spread, _LITTLE), _MUCH)
+
+
+def _deviation(labels: Counter[int], answers: Counter[int], expected: float) -> float:
+    """Standard deviation of the share of agreement over all ways to deal the answers out.
+
+    Hoeffding 1951, "A combinatorial central limit theorem", equation 10.
+    """
+    total = labels.total()
+    variance = 0.0
+    for label, n in labels.items():
+        for answer, m in answers.items():
+            usual = (answers[label] + labels[answer]) / total - expected
+            variance += n * m * ((label == answer) - usual) ** 2
+    return sqrt(variance / (total - 1)) / total
 
 
 def usual_causes(evaluation: Evaluation) -> str:
