@@ -11,7 +11,7 @@ from torch import Tensor
 from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.attacks.search import Problem
-from pytest_aerobust.evidence.rounding import CloseAnswers, least_lead, usual_size
+from pytest_aerobust.evidence.rounding import CloseAnswers, Rounding
 from pytest_aerobust.evidence.sanity import (
     check_classes,
     clean_evidence,
@@ -151,7 +151,8 @@ class RunningArm:
         logits = drawn.mean(dim=0)
         check_classes(logits, samples, side.name)
         self._right = correct(logits, samples.labels)
-        self._logits, self._usual = logits, usual_size(logits)
+        self._logits = logits
+        self._rounding = Rounding.of(side.judged, samples.inputs, logits, ball.aside)
         self._margins = MarginTally(logits, samples.labels)
         self._draws.saw_clean(drawn, samples.labels)
         self._clean_answers = logits.argmax(dim=1)
@@ -176,7 +177,7 @@ class RunningArm:
         def aside(rows: Tensor) -> Tensor:
             return self.ball.aside(inputs[rows], inputs[rows])
 
-        answers = CloseAnswers(self.side.judged, inputs, self._logits, aside, self._usual)
+        answers = CloseAnswers(self.side.judged, inputs, self._logits, aside, self._rounding)
         miss = answers.miss(self.samples.labels)
         self._ties = TieTally(miss.tied | miss.open)
         self._near_at_start = miss.open & self._right
@@ -335,14 +336,15 @@ class RunningArm:
     def _doubtful(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Whom the side errs on by its logits, or might on another machine, as a mask."""
         lead = margin(logits, labels)
-        return ~correct(logits, labels) | (lead >= -least_lead(logits, self._usual))
+        close = lead >= -self._rounding.least_lead(logits, labels)
+        return ~correct(logits, labels) | close | self._rounding.stepped
 
     def found(self, rows: Tensor, candidates: Tensor) -> Found:
         """What verification says of candidates for `rows`, without counting them."""
         originals, labels = self.samples.inputs[rows], self.samples.labels[rows]
         targets = None if self.targets is None else self.targets[rows]
         return verify(
-            self.side.judged, originals, candidates, labels, targets, self.ball, self._usual
+            self.side.judged, originals, candidates, labels, targets, self.ball, self._rounding
         )
 
     def _counted(self, rows: Tensor, candidates: Tensor) -> Tensor:

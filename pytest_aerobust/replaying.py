@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pytest_aerobust.arguments import checked_statistics
 from pytest_aerobust.errors import ContractError, ModelError
-from pytest_aerobust.evidence.rounding import usual_size
+from pytest_aerobust.evidence.rounding import Rounding
 from pytest_aerobust.evidence.verification import Ball, verify
 from pytest_aerobust.saved import Example, Note, Saved, files_in, load
 from pytest_aerobust.subjects.state import isolated
@@ -208,8 +208,8 @@ def judge_again(subject: Subject, saved: Saved, device: str | None) -> ReplayedC
         clean = side.judged(originals)
         _check_classes(clean, note)
         ball = Ball(note.norm, note.eps, subject.bounds)
-        usual = usual_size(clean)
-        found = verify(side.judged, originals, adversarial, labels, None, ball, usual)
+        rounding = Rounding.of(side.judged, originals, clean, ball.aside)
+        found = verify(side.judged, originals, adversarial, labels, None, ball, rounding)
         columns = (
             clean.argmax(dim=1),
             torch.where(found.adversarial, found.answers, labels),

@@ -16,7 +16,7 @@ from torch import Tensor
 import pytest_aerobust
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.disturbed import disturbed
-from pytest_aerobust.evidence.rounding import usual_size
+from pytest_aerobust.evidence.rounding import UNKNOWN, Rounding
 from pytest_aerobust.evidence.verification import Ball, verify
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.results import WRONG, Evaluation
@@ -41,7 +41,7 @@ class _Judge:
     samples: Samples
     ball: Ball
     targets: Tensor
-    usual: float = 0.0
+    rounding: Rounding = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def worst_cases(
         # What the answers are shows in the clean pass of all samples, here as in the run.
         clean = [judge.side.clean(inputs)[1] for inputs in judge.samples.chunks()]
         answers = judge.side.settle(torch.cat(clean, dim=1)).mean(dim=0)
-        judge = replace(judge, usual=usual_size(answers))
+        rounding = Rounding.of(judge.side.judged, judge.samples.inputs, answers, judge.ball.aside)
+        judge = replace(judge, rounding=rounding)
         claims = _settled(judge, _most_wrong(judge, _claims(judge, evaluation, kept)))
         if not len(claims):
             return None
@@ -185,7 +186,7 @@ def _settled(judge: _Judge, claims: _Claims) -> _Claims:
             labels,
             None,
             judge.ball,
-            judge.usual,
+            judge.rounding,
         )
         if found.adversarial.all():
             break

@@ -12,11 +12,12 @@ from torch import Tensor
 from pytest_aerobust.evidence.verification import correct
 from pytest_aerobust.results import Weight
 from pytest_aerobust.subjects.pipeline import Classifier
+from pytest_aerobust.subjects.scale import logits_apart
 
 # Samples that are asked about.
 COUNT = 32
 _TIMES = 5
-# Logits that differ by more than this share of their length are other answers (AutoAttack).
+# Logits that differ by more than this share of their size are other answers (AutoAttack).
 _SAME = 1e-4
 _RANDOM = "eot= declares the answers random: each is the mean of several draws"
 
@@ -45,7 +46,7 @@ class Asked:
 def determinism(asked: Asked) -> tuple[Weight, str]:
     """``determinism``: the same batch asked five times.
 
-    Void where the counts of right answers differ, or logits by more than 1e-4 of their length
+    Void where the counts of right answers differ, or logits by more than 1e-4 of their size
     (the checks of AutoAttack, Croce & Hein 2020). Costs five forward passes of 32 samples.
     """
     if asked.side.draws > 1:
@@ -53,12 +54,12 @@ def determinism(asked: Asked) -> tuple[Weight, str]:
     everyone = torch.arange(len(asked.inputs), device=asked.inputs.device)
     said = [asked.ask(everyone) for _ in range(_TIMES)]
     rights = [int(correct(logits, asked.labels).sum()) for logits in said]
-    apart = max(_apart(said[0], logits) for logits in said[1:])
+    apart = max(logits_apart(said[0], logits) for logits in said[1:])
     if len(set(rights)) == 1 and apart <= _SAME:
         return "sound", f"the same {len(everyone)} inputs were answered alike {_TIMES} times"
     return "void", (
         f"the same {len(everyone)} inputs asked {_TIMES} times were answered differently (right: "
-        f"{', '.join(map(str, rights))}; logits differ by up to {apart:.2g} of their length): "
+        f"{', '.join(map(str, rights))}; logits differ by up to {apart:.2g} of their size): "
         "neither a witness nor a survivor can be trusted. Is dropout or noise at work in the model "
         "or the filter? If it is meant to be random, state eot=16 (expectation over "
         "transformation); if not, seed it or switch it off"
@@ -68,7 +69,7 @@ def determinism(asked: Asked) -> tuple[Weight, str]:
 def batch_independence(asked: Asked) -> tuple[Weight, str]:
     """``batch independence``: the same samples in other company and another order.
 
-    Void where logits differ from those of the clean pass by more than 1e-4 of their length, a
+    Void where logits differ from those of the clean pass by more than 1e-4 of their size, a
     hundred times what rounding in float32 does. Costs two forward passes of 32 samples. (Batch
     statistics in the forward pass make the accuracy depend on who is attacked together.)
     """
@@ -78,12 +79,12 @@ def batch_independence(asked: Asked) -> tuple[Weight, str]:
     cut = -(-2 * len(everyone) // 3)
     parted = torch.cat([asked.ask(part) for part in (everyone[:cut], everyone[cut:]) if len(part)])
     turned = asked.ask(everyone.flip(0)).flip(0)
-    apart = max(_apart(asked.logits, parted), _apart(asked.logits, turned))
+    apart = max(logits_apart(asked.logits, parted), logits_apart(asked.logits, turned))
     if apart <= _SAME:
         return "sound", f"{len(everyone)} inputs were answered alike in other batches"
     return "void", (
         f"an answer depends on the other samples of the batch (logits differ by up "
-        f"to {apart:.2g} of their length), so accuracies are those of one batching. Look for batch "
+        f"to {apart:.2g} of their size), so accuracies are those of one batching. Look for batch "
         "statistics in forward (batch norm in train mode, F.batch_norm(training=True)), or a "
         "normalisation over the batch"
     )
@@ -100,7 +101,7 @@ def state(asked: Asked, changed: bool) -> tuple[Weight, str]:
     weights. (A model that adapts while it is attacked is judged by other weights at the end.)
     """
     everyone = torch.arange(len(asked.inputs), device=asked.inputs.device)
-    apart = 0.0 if asked.side.draws > 1 else _apart(asked.logits, asked.ask(everyone))
+    apart = 0.0 if asked.side.draws > 1 else logits_apart(asked.logits, asked.ask(everyone))
     if not changed and apart <= _SAME:
         return "sound", f"weights and {len(everyone)} clean answers are those of the start"
     what = "its weights or buffers" if changed else "its answers to the same clean inputs"
@@ -114,14 +115,3 @@ CHECKS: dict[str, Callable[[Asked], tuple[Weight, str]]] = {
     "determinism": determinism,
     "batch independence": batch_independence,
 }
-
-
-def _apart(one: Tensor, other: Tensor) -> float:
-    """How far logits ``(n, K)`` lie apart, the largest entry, as a share of their length.
-
-    Both by the length of the first, else two logits could only differ by their sign; and of no
-    sample by less than the mean length, since near a border rounding is a large share.
-    """
-    lengths = one.double().norm(dim=1)
-    shared = torch.maximum(lengths, lengths.mean()).clamp_min(torch.finfo(torch.double).tiny)
-    return ((one.double() - other.double()).abs().amax(dim=1) / shared).max().item()

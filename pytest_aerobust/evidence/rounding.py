@@ -13,37 +13,71 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.attacks.losses import margin
+from pytest_aerobust.subjects.scale import deciding_sizes
+
+Ask = Callable[[Tensor], Tensor]
 
 # A lead above this share of the logits' size is no rounding of float32: answers that differ by
 # as much are other answers (see the check `batch independence`).
 _CLOSE = 1e-4
-# Units in the last place of the largest logit that a lead must exceed, whatever was seen.
+# Units in the last place of the larger logit that a lead must exceed, whatever was seen.
 _UNITS = 4
 # Times the change that was seen: three answers need not show the largest that there is.
 _SEEN = 2
 # Inputs that are asked about together.
 _TOGETHER = 128
+# Clean inputs that show whether answers go in steps.
+_FEW, _MOST = 8, 0.5
 
 
-def usual_size(logits: Tensor) -> float:
-    """How large a model's logits are: the mean of each sample's largest.
+@dataclass(frozen=True)
+class Rounding:
+    """How rounding shows in a model's answers.
 
-    Near a border those of a model with two classes may all be next to 0, while its rounding is
-    that of the numbers which cancelled out.
-
-    Args:
-        logits: Of samples that nobody attacked, ``(N, K)``.
+    Attributes:
+        size: How large the logits are between which it decides: the median over clean samples of
+            the larger one of the best two. Near a border all may be next to 0, while the rounding
+            is that of the numbers which cancelled out. What a class that nobody takes is masked
+            with (-1e9, say) blurs no other.
+        stepped: Whether answers go in steps, as behind a quantised layer or a sign. There a hair's
+            breadth changes nothing, or more than any rounding.
     """
-    return logits.abs().amax(dim=1).double().mean().item()
+
+    size: float = 0.0
+    stepped: bool = False
+
+    @classmethod
+    def of(
+        cls, ask: Ask, inputs: Tensor, logits: Tensor, aside: Callable[[Tensor, Tensor], Tensor]
+    ) -> "Rounding":
+        """What clean answers show of it.
+
+        Args:
+            ask: From inputs to logits.
+            inputs: ``(N, ...)``, which nobody attacked.
+            logits: What was said to them, ``(N, K)``.
+            aside: From originals and candidates to candidates moved by less than anybody could
+                tell.
+        """
+        few = inputs[:_FEW]
+        with torch.no_grad():
+            unmoved = (ask(few) == ask(aside(few, few))).all(dim=1)
+        return cls(
+            deciding_sizes(logits).median().item(), stepped=unmoved.double().mean().item() > _MOST
+        )
+
+    def least_lead(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """What a lead of or over `classes` ``(n,)`` must exceed to be no rounding, ``(n,)``."""
+        return _UNITS * torch.finfo(logits.dtype).eps * self.around(logits, classes)
+
+    def around(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """How large the logits are of which `classes` are one and the best other is one."""
+        own = logits.gather(1, classes[:, None]).squeeze(1)
+        other = logits.scatter(1, classes[:, None], -torch.inf).amax(dim=1)
+        return torch.maximum(own.abs(), other.abs()).double().clamp_min(self.size)
 
 
-def least_lead(logits: Tensor, usual: float) -> Tensor:
-    """What a lead of logits ``(n, K)`` must exceed to be more than their rounding, ``(n,)``."""
-    return _UNITS * torch.finfo(logits.dtype).eps * _size(logits, usual)
-
-
-def _size(logits: Tensor, usual: float) -> Tensor:
-    return logits.abs().amax(dim=1).double().clamp_min(usual)
+UNKNOWN = Rounding()
 
 
 def _answers(logits: Tensor) -> Tensor:
@@ -67,26 +101,28 @@ class Standing:
 
 
 class CloseAnswers:
-    """What a model says to some inputs; where that is close, also alone and aside.
+    """What a model says to some inputs; where that is close, also aside and alone.
+
+    Where answers go in steps, those far from a border are asked for aside, too.
 
     Args:
         ask: From inputs to logits.
         inputs: ``(n, ...)``.
         logits: What it said to them in company ``(n, K)``.
         aside: Some of the inputs, by their rows, moved by less than anybody could tell.
-        usual: Size of its logits, as :func:`usual_size` gives it; 0 takes those at hand.
+        rounding: How it shows in clean answers.
     """
 
     def __init__(
         self,
-        ask: Callable[[Tensor], Tensor],
+        ask: Ask,
         inputs: Tensor,
         logits: Tensor,
         aside: Callable[[Tensor], Tensor],
-        usual: float = 0.0,
+        rounding: Rounding,
     ) -> None:
         self._ask, self._inputs, self._aside = ask, inputs, aside
-        self._logits, self._usual = logits, usual
+        self._logits, self._rounding = logits, rounding
 
     def miss(self, labels: Tensor) -> Standing:
         """Whether they are other classes than `labels` ``(n,)``."""
@@ -110,13 +146,14 @@ class CloseAnswers:
         holds = decided(self._logits, classes)
         found = Standing(holds, torch.zeros_like(holds), torch.zeros_like(holds))
         distance = lead(self._logits, classes).abs().double()
-        rows = (distance <= _CLOSE * _size(self._logits, self._usual)).nonzero().flatten()
+        close = distance <= _CLOSE * self._rounding.around(self._logits, classes)
+        rows = (close | self._rounding.stepped).nonzero().flatten()
         if len(rows):
             said = partial(lead, labels=classes[rows])
-            answers = self._again(rows, said)
+            least = self._rounding.least_lead(self._logits[rows], classes[rows])
+            answers = self._again(rows, close[rows], said, least)
             leads = torch.stack([said(each) for each in answers]).double()
             votes = torch.stack([decided(each, classes[rows]) for each in answers])
-            least = least_lead(self._logits[rows], self._usual)
             least = torch.maximum(least, _SEEN * (leads - leads[0]).abs().amax(dim=0))
             tied = (leads == 0).all(dim=0)
             found.tied[rows] = tied
@@ -124,17 +161,22 @@ class CloseAnswers:
             found.open[rows] = ~found.holds[rows] & (votes.any(dim=0) | (leads[0] >= -least))
         return found
 
-    def _again(self, rows: Tensor, lead: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
-        """What is said to some inputs in company, aside, and to each of them alone.
+    def _again(
+        self, rows: Tensor, close: Tensor, lead: Callable[[Tensor], Tensor], least: Tensor
+    ) -> tuple[Tensor, ...]:
+        """What is said to some inputs in company, aside, and to the close ones of them alone.
 
-        What ties both in company and aside is saturated, and is not asked for one by one.
+        Those that company and aside leave open already are not asked one by one, nor is what ties
+        in both, which is saturated.
         """
         with torch.no_grad():
             company = self._logits[rows]
             aside = torch.cat(
                 [self._ask(self._aside(part)) for part in torch.split(rows, _TOGETHER)]
             )
+            first, second = lead(company).double(), lead(aside).double()
+            least = torch.maximum(least, _SEEN * (second - first).abs())
             alone = company.clone()
-            for place in ((lead(company) != 0) | (lead(aside) != 0)).nonzero().flatten():
+            for place in (close & (first.abs() > least)).nonzero().flatten():
                 alone[place] = self._ask(self._inputs[rows[place]][None])[0]
         return company, aside, alone

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.catalogue import ORDERS, Norm
-from pytest_aerobust.evidence.rounding import CloseAnswers
+from pytest_aerobust.evidence.rounding import UNKNOWN, CloseAnswers, Rounding
 from pytest_aerobust.subjects.box import Box
 
 # Units in the last place of the largest bound that a coordinate may be off by.
@@ -115,7 +115,7 @@ def verify(
     labels: Tensor,
     targets: Tensor | None,
     ball: Ball,
-    usual: float = 0.0,
+    rounding: Rounding = UNKNOWN,
 ) -> Found:
     """Judge candidates ``(n, ...)`` by forward passes of their own, without gradients.
 
@@ -129,8 +129,8 @@ def verify(
         targets: The class that the attacker wants of each ``(n,)``, below 0 for one that is not
             attacked; or None.
         ball: Where the attacker may move.
-        usual: Size of the side's logits, see
-            :func:`~pytest_aerobust.evidence.rounding.usual_size`; 0 takes those at hand.
+        rounding: How it shows in the side's clean answers; unknown, it is that of the logits at
+            hand.
     """
     rows = ball.holds(originals, candidates).nonzero().flatten()
     nobody = torch.zeros_like(labels, dtype=torch.bool)
@@ -143,7 +143,7 @@ def verify(
     def aside(members: Tensor) -> Tensor:
         return ball.aside(originals[rows[members]], candidates[rows[members]])
 
-    answers = CloseAnswers(ask, candidates[rows], logits, aside, usual)
+    answers = CloseAnswers(ask, candidates[rows], logits, aside, rounding)
     miss = answers.miss(labels[rows])
     found = replace(
         found,

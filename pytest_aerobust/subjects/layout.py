@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pytest_aerobust.subjects.scale import logits_apart
+
 # From this batch on a faster layout pays for the questions that it takes.
 _LARGE = 64
-# Logits that differ by less than this share of their length differ by rounding.
+# Logits that differ by less than this share of their size differ by rounding.
 _ROUNDING = 1e-4
 # And gradients, where a ReLU may open whose input was 0 to rounding.
 _OPENING = 1e-2
@@ -28,7 +30,7 @@ class Reply:
 
     def like(self, other: "Reply") -> bool:
         """Whether it differs from another by no more than rounding."""
-        logits = _apart(self.logits, other.logits)
+        logits = logits_apart(self.logits, other.logits)
         return logits <= _ROUNDING and _apart(self.gradients, other.gradients) <= _OPENING
 
 

@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from foolbox.attacks import LinfProjectedGradientDescentAttack
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.evidence.rounding import CloseAnswers
+from pytest_aerobust.evidence.rounding import CloseAnswers, Rounding
 from pytest_aerobust.floors import Floors
 from pytest_aerobust.population import about_population
 from pytest_aerobust.results import Arm
@@ -284,11 +285,116 @@ def test_answers_far_from_the_border_are_asked_once():
         return torch.stack([inputs[:, 0], -inputs[:, 0]], dim=1)
 
     inputs = torch.tensor([[0.5], [0.1], [-0.3], [1e-9]])
-    answers = CloseAnswers(ask, inputs, ask(inputs), lambda rows: inputs[rows] + 1e-8, 0.5)
+    answers = CloseAnswers(
+        ask, inputs, ask(inputs), lambda rows: inputs[rows] + 1e-8, Rounding(0.5)
+    )
     miss = answers.miss(torch.zeros(4, dtype=torch.int64))
     assert miss.holds.tolist() == [False, False, True, False]
     assert miss.open.tolist() == [False, False, False, True]
-    assert calls == [4, 1, 1]
+    assert calls == [4, 1]
+
+
+def test_what_company_leaves_open_is_not_asked_one_by_one():
+    """Of logits with a large offset all leads are within rounding, and a question for all do."""
+    calls = []
+
+    def ask(inputs):
+        calls.append(len(inputs))
+        return torch.stack([inputs[:, 0], -inputs[:, 0]], dim=1) + 1e7
+
+    inputs = torch.rand(50, 2)
+    answers = CloseAnswers(ask, inputs, ask(inputs), lambda rows: inputs[rows] + 1e-7, Rounding())
+    assert answers.miss(torch.zeros(50, dtype=torch.int64)).open.all()
+    assert calls == [50, 50]
+
+
+class Sums(nn.Module):
+    """One linear function, its sum taken in parts, as machines differ in it.
+
+    Args:
+        weight: ``(D,)``.
+        parts: In which the sum is taken.
+        head: What becomes of the sum, without a gradient of its own.
+    """
+
+    def __init__(self, weight, parts, head):
+        super().__init__()
+        self.weight, self.parts, self.head = nn.Parameter(weight), parts, head
+
+    def forward(self, x):
+        terms = (x - 0.5) * self.weight
+        if self.parts == 1:
+            z = (x - 0.5) @ self.weight
+        else:
+            z = sum(terms[:, part :: self.parts].sum(dim=1) for part in range(self.parts))
+        z = z + (self.head(z) - z).detach()
+        return torch.stack([-z, z], dim=1)
+
+
+HEADS = {
+    "int8": lambda z: torch.floor(4 * z) / 4 + 0.125,
+    "sign": lambda z: torch.where(z >= 0, 1.0, -1.0),
+    "coarse": lambda z: torch.floor(z) + 0.5,
+    "few bits": lambda z: (z + torch.where(z >= 0, 2.0, -2.0)).bfloat16().float(),
+}
+
+
+@pytest.mark.parametrize("attack", ["bim", "fgsm"])
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_steps_turn_no_rounding_into_a_verdict(head, attack):
+    """Behind a step the lead is large whatever decides which side of it an answer is on."""
+    rng = np.random.default_rng(0)
+    weight = torch.tensor(rng.normal(size=64), dtype=torch.float32)
+    signs = torch.tensor(np.where(rng.random(200) < 0.5, 1.0, -1.0))
+    inputs = torch.tensor(rng.uniform(0.3, 0.7, (200, 64)))
+    # Each of them is exactly 0.1 from the border, in the norm that the attacks move in.
+    length = weight.double().abs().sum()
+    missing = 0.1 * signs - (inputs - 0.5) @ weight.double() / length
+    inputs = (inputs + missing[:, None] * weight.double().sign()).float()
+    found = [
+        evaluate(
+            Sums(weight, parts, head),
+            (inputs, (signs > 0).long()),
+            attack=attack,
+            eps=0.099999995,
+            waive=QUIET,
+        )
+        for parts in (1, 2, 4)
+    ]
+    for survivors in range(0, 201, 5):
+        floors = Floors(min_acc=Fraction(survivors, 200))
+        assert {"passed", "failed"} - {judge(floors, each).outcome for each in found}
+
+
+MASKS = [-1e3, -1e7, -1e9, torch.finfo(torch.float32).min]
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_class_that_nobody_takes_blurs_no_other(mask):
+    """Masked by whatever number, it changes no count."""
+
+    class Masked(Line):
+        def forward(self, x):
+            logits = super().forward(x)
+            return torch.cat([logits, torch.full_like(logits[:, :1], mask)], dim=1)
+
+    data = two_classes(*torch.linspace(0.1, 0.9, 80).tolist())
+    plain = evaluate(Line(), data, attack="bim", eps=0.2, waive=QUIET).unfiltered
+    masked = evaluate(Masked(), data, attack="bim", eps=0.2, waive=QUIET).unfiltered
+    assert masked.outcomes == plain.outcomes
+    assert not masked.undecided
+
+
+def test_one_sample_with_huge_logits_blurs_no_other():
+    """What is usual is that of most samples."""
+    inputs, labels = two_classes(*torch.linspace(0.1, 0.9, 80).tolist())
+    inputs = torch.cat([inputs, torch.tensor([[2e7, 0.5]])])
+    labels = torch.cat([labels, torch.tensor([1])])
+    found = evaluate(
+        Line(), (inputs, labels), attack="bim", eps=0.2, bounds=(0, 2e7), waive=QUIET
+    ).unfiltered
+    assert not found.undecided
+    assert found.beaten > 30
 
 
 def test_saturated_answers_are_not_asked_one_by_one():
@@ -300,9 +406,8 @@ def test_saturated_answers_are_not_asked_one_by_one():
         return torch.ones(len(inputs), 3)
 
     inputs = torch.rand(50, 2)
-    miss = CloseAnswers(ask, inputs, ask(inputs), lambda rows: inputs[rows]).miss(
-        torch.arange(50) % 3
-    )
+    answers = CloseAnswers(ask, inputs, ask(inputs), lambda rows: inputs[rows], Rounding())
+    miss = answers.miss(torch.arange(50) % 3)
     assert miss.tied.all()
     assert miss.holds.tolist() == [label % 3 != 0 for label in range(50)]
     assert calls == [50, 50]

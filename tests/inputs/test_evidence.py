@@ -126,3 +126,19 @@ def test_noise_is_no_free_query(attacked):
     told = {"attack": "square", "eps": 0.4, "queries": 1}
     alone = attacked(**told, waive={"noise": "compared with"})
     assert attacked(**told).unfiltered.outcomes == alone.unfiltered.outcomes
+
+
+def test_a_masked_class_hides_no_dependence_on_the_batch(data):
+    """Beside a class at -1e7 the answers of the others are still compared on their own scale."""
+
+    class Company(nn.Module):
+        """Answers by the mean of its batch, too."""
+
+        def forward(self, x):
+            z = (x - 0.5).sum(dim=1) + 0.1 * x.mean()
+            return torch.stack([-z, z, torch.full_like(z, -1e7)], dim=1)
+
+    inputs = data[0]
+    labels = (inputs.sum(dim=1) > 0.5 * inputs.shape[1]).long()
+    found = evaluate(Company(), (inputs, labels), attack="bim", eps=0.01)
+    assert "batch independence" in void(found)

@@ -106,6 +106,24 @@ def test_answers_are_those_of_the_users_hands(form, images):
     assert (model.kernel.data_ptr(), model.kernel.stride()) == before
 
 
+class Masked(Net):
+    """Without a gradient, and with a class that nobody takes at a huge number."""
+
+    def forward(self, inputs):
+        logits = super().forward(inputs).detach()
+        return torch.cat([logits, torch.full_like(logits[:, :1], -1e7)], dim=1)
+
+
+def test_a_masked_class_hides_no_other_layout(images):
+    """Beside -1e7 the answers are still compared on their own scale."""
+    model = Masked(stored).eval()
+    labels = model(images).argmax(dim=1)
+    found = evaluate(
+        model, (images, labels), attack="square", threat="black-box", eps=0.1, queries=5
+    )
+    assert found.unfiltered.correct == len(images)
+
+
 @pytest.mark.parametrize("attack", ["L2DeepFoolAttack", "boundary", "square"])
 def test_answers_to_every_attack(attack, images):
     """Whoever asks, a `view` behind a convolution is no error."""
