@@ -234,8 +234,9 @@ def _checked_device(name: str) -> torch.device:
             raise RuntimeError("the meta device holds no numbers")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]  # CUDA adds how to debug kernels
         raise ContractError(
-            f"device={name!r} is not usable here: {error}. Leave the device out to run where the "
+            f"device={name!r} is not usable here: {reason}. Leave the device out to run where the "
             "model is"
         ) from error
     return device

@@ -80,7 +80,7 @@ def test_the_gpus_generator_has_streams_of_its_own():
 )
 def test_an_example_counts_alone_as_well_as_in_company(attack, norm, eps, digits, digits_model):
     """On a GPU rounding depends on the batch, and convolutions round to ten bits."""
-    inputs, labels = (part[:200] for part in digits)
+    inputs, labels = (part[:50] for part in digits)
     kept = Counterexamples()
     evaluation = evaluate(
         digits_model,
@@ -93,7 +93,7 @@ def test_an_example_counts_alone_as_well_as_in_company(attack, norm, eps, digits
     )
     assert not [each for each in evaluation.evidence if each.void and each.name != "noise"]
     examples = kept.of("unfiltered")
-    assert len(examples) > 50
+    assert len(examples) > 15
     model = digits_model.to("cuda")
     with torch.no_grad():
         alone = [model(each.adversarial[None].cuda()).argmax().item() for each in examples]
@@ -106,8 +106,8 @@ def test_an_example_counts_alone_as_well_as_in_company(attack, norm, eps, digits
 @pytest.mark.parametrize("attack", ["boundary", "hop-skip-jump"])
 def test_a_model_that_seeds_the_gpu_moves_no_attack(attack, digits, digits_model):
     """The attacker draws the same numbers whatever the model does to the device's generator."""
-    data = tuple(part[:20] for part in digits)
-    told = {"attack": attack, "norm": "l2", "eps": 2.0, "device": "cuda", "queries": 1000}
+    data = tuple(part[:10] for part in digits)
+    told = {"attack": attack, "norm": "l2", "eps": 2.0, "device": "cuda", "queries": 300}
     plain = evaluate(digits_model, data, **told).unfiltered
     assert evaluate(Seeds(digits_model), data, **told).unfiltered.outcomes == plain.outcomes
 

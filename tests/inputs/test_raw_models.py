@@ -60,6 +60,9 @@ class Old(Stubborn):
         return self
 
 
+# Where there are GPUs, DataParallel answers on them alone.
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
 MADE = {
     "scripted": lambda model, inputs: scripted(model),
     "frozen": lambda model, inputs: frozen(model),
@@ -71,7 +74,7 @@ MADE = {
     "traced by torch.fx": lambda model, inputs: torch.fx.symbolic_trace(model),
     "without modes": lambda model, inputs: Stubborn(model),
     "with modes of its own": lambda model, inputs: Old(model),
-    "in parallel": lambda model, inputs: nn.DataParallel(model),
+    "in parallel": lambda model, inputs: nn.DataParallel(model).to(DEVICE),
 }
 
 

@@ -408,7 +408,7 @@ def test_foolbox_models_made_in_inference_mode(attacked, model):
     # BUG: only modules go through `_measurable`: a bare RuntimeError "Setting
     # requires_grad=True on inference tensor ..." and a network left without its flags.
     with pytest.raises(ModelError, match="inference_mode"):
-        attacked(PyTorchModel(made, bounds=(0, 1)))
+        attacked(PyTorchModel(made, bounds=(0, 1), device="cpu"))
     assert made.weight.requires_grad
 
 
