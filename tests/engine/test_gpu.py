@@ -75,7 +75,6 @@ def test_the_gpus_generator_has_streams_of_its_own():
         ("fmn", "linf", 0.3),
         ("deepfool", "linf", 0.3),
         ("ddn", "l2", 3.0),
-        ("carlini-wagner", "l2", 3.0),
     ],
 )
 def test_an_example_counts_alone_as_well_as_in_company(attack, norm, eps, digits, digits_model):
