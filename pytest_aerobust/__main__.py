@@ -59,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "--rootdir",
         type=Path,
         default=Path(),
-        help="pytest's root folder, which the ids of tests start from (default: here)",
+        help="the folder that recorded tests are named from: that of the ini file, or else "
+        "pytest's root folder (default: here)",
     )
     replay.add_argument("--device", help="run on this device (default: where the model is)")
     replay.add_argument(
@@ -101,8 +102,9 @@ def _file(root: Path, test: str) -> Path:
         raise ExamplesError(f"the recorded test {test!r} lies outside {root}: refused")
     if not path.is_file():
         raise ExamplesError(
-            f"the recorded test {test!r} has no file in {root}: start where pytest's root folder "
-            "is, or name it with --rootdir; or name the model itself with --model"
+            f"the recorded test {test!r} has no file in {root}: start in the folder of the ini "
+            "file (without one, pytest's root folder), or name it with --rootdir; or name the "
+            "model itself with --model"
         )
     return path
 

@@ -1,10 +1,13 @@
 """Which contracts the suite holds: recorded before any other hook can leave one out."""
 
 from collections.abc import Generator, Iterable
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import pytest
+
+from pytest_aerobust.names import lasting_name
 
 # What can carry marks, told by its type: asking a lazy object anything might import the world.
 _MARKED = (FunctionType, staticmethod, classmethod, type)
@@ -23,13 +26,17 @@ class Inventory:
     Of what is left out before it becomes a test only the place is known: a file that nobody read,
     a class or function that is there and gave nothing.
 
+    Args:
+        root: Folder that everything is named from.
+
     Attributes:
-        tests: Ids of all tests that carry a contract.
-        read: Ids of the files and classes whose tests were made.
-        withheld: Ids of the functions and classes of which nobody made a test.
+        tests: Names of all tests that carry a contract.
+        read: Names of the files and classes whose tests were made.
+        withheld: Names of the functions and classes of which nobody made a test.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self.tests: set[str] = set()
         self.read: set[str] = set()
         self.withheld: set[str] = set()
@@ -45,8 +52,9 @@ class Inventory:
         if not nodes and issubclass(type(obj), _MARKED):
             inherited = any(True for _ in collector.iter_markers("robust"))
             if inherited or _states_contract(obj):
-                self.withheld.add(f"{collector.nodeid}::{name}")
-        self.withheld.update(node.nodeid for node in nodes if isinstance(node, pytest.Class))
+                self.withheld.add(f"{self._name(collector)}::{name}")
+        classes = [node for node in nodes if isinstance(node, pytest.Class)]
+        self.withheld.update(map(self._name, classes))
         return made
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -59,11 +67,14 @@ class Inventory:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if report.passed and _is_open(collector):
-            self.read.add(collector.nodeid)
+            self.read.add(self._name(collector))
         return report
 
     def _saw(self, items: Iterable[pytest.Item]) -> None:
-        self.tests.update(item.nodeid for item in items if contract_marks(item))
+        self.tests.update(self._name(item) for item in items if contract_marks(item))
+
+    def _name(self, node: pytest.Item | pytest.Collector) -> str:
+        return lasting_name(node, self._root)
 
     def plain(self) -> list[list[str]]:
         """All of it for another process."""

@@ -16,6 +16,7 @@ import pytest
 from pytest_aerobust.contract import Contract, cases
 from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
 from pytest_aerobust.inventory import Inventory, contract_marks
+from pytest_aerobust.names import lasting_name
 from pytest_aerobust.recorder import Recorder, cache_of
 from pytest_aerobust.settings import Settings, add_options, read_settings
 from pytest_aerobust.shadowed import explain, explanation
@@ -105,9 +106,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if settings.replay is not None:
         from pytest_aerobust.replayer import Replayer
 
-        config.stash[_replayer] = Replayer(config, settings.replay, _CASE)
+        config.stash[_replayer] = Replayer(config, settings.replay, settings.root, _CASE)
         config.pluginmanager.register(config.stash[_replayer], "aerobust-replayer")
-    inventory = Inventory()
+    inventory = Inventory(settings.root)
     config.pluginmanager.register(inventory, "aerobust-inventory")
     config.stash[_recorder] = Recorder(config, settings, inventory)
     config.pluginmanager.register(config.stash[_recorder], "aerobust-recorder")
@@ -204,7 +205,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             _take_seed(cast("pytest.Function", item))
         if not config.stash[_settings].enabled:
             item.add_marker(pytest.mark.skip(reason=_OFF))
-    config.stash[_recorder].collected.update(item.nodeid for item in marked)
+    config.stash[_recorder].collected.update(map(_name, marked))
+
+
+def _name(item: pytest.Item) -> str:
+    return lasting_name(item, item.config.stash[_settings].root)
 
 
 # Where Hypothesis keeps what its decorator `seed` was given, and where it waits for us.
@@ -278,10 +283,10 @@ def _replay(item: pytest.Item, examples: Path | None) -> str | None:
     """The command for stored examples, likewise."""
     if examples is None:
         return None
-    start = item.config.invocation_params.dir
+    start, root = item.config.invocation_params.dir, item.config.stash[_settings].root
     words = ["python", "-m", "pytest_aerobust", "replay", os.path.relpath(examples, start)]
-    if start != item.config.rootpath:
-        words.append(f"--rootdir={os.path.relpath(item.config.rootpath, start)}")
+    if start != root:
+        words.append(f"--rootdir={os.path.relpath(root, start)}")
     return shlex.join(words)
 
 
@@ -300,7 +305,7 @@ def pytest_runtest_makereport(
 
 def _tell(report: pytest.TestReport, item: pytest.Item) -> None:
     """Plain values only: the report crosses from xdist's workers to their controller."""
-    report.aerobust_contract = True  # type: ignore[attr-defined]
+    report.aerobust_contract = _name(item)  # type: ignore[attr-defined]
     if report.when == "call" and _judged in item.stash:
         report.aerobust = item.stash[_judged]  # type: ignore[attr-defined]
     if report.failed:
@@ -336,7 +341,7 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
         )
     saved = None
     if _replayer in config.stash:
-        saved = config.stash[_replayer].saved(request.node.nodeid)
+        saved = config.stash[_replayer].saved(_name(request.node))
         contract = replace(contract, bounds=saved.note.bounds, mutable=saved.note.mutable)
     mutable = contract.mutable
     parts = Parts(
@@ -348,7 +353,7 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
         unfiltered_model=request.getfixturevalue("aerobust_unfiltered_model"),
     )
     seed = getattr(request.node.obj, _TAKEN, None)
-    return config.stash[_session].guard(contract, parts, request.node.nodeid, seed)
+    return config.stash[_session].guard(contract, parts, _name(request.node), seed)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_aerobust.inventory import Inventory
+from pytest_aerobust.names import name_of
 from pytest_aerobust.settings import Settings, selects_tests, whole_places
 
 if TYPE_CHECKING:
@@ -53,11 +54,12 @@ class Recorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = name_of(report)
         if report.outcome not in _FINAL:
             return
         if hasattr(report, "aerobust"):
             # The last one counts, where another plugin runs a test again.
-            self._reports[report.nodeid] = report
+            self._reports[name] = report
             self._add_extras(report)
         # Of a process that died nobody knows what its test was.
         elif hasattr(report, "aerobust_contract") or report.when not in _PHASES:
@@ -116,7 +118,6 @@ class Recorder:
             self._settings,
             [(test, cast("Any", report).aerobust) for test, report in self._reports.items()],
             seen,
-            self._config.rootpath,
         )
         if (cache := cache_of(self._config, self._settings)) is not None:
             cache.trim()

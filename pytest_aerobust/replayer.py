@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_aerobust.errors import ExamplesError
+from pytest_aerobust.names import lasting_name, name_of
 from pytest_aerobust.saved import Saved, load_all
 
 if TYPE_CHECKING:
@@ -30,14 +31,15 @@ class Replayer:
     Args:
         config: The run's.
         path: A file, or a folder of them.
+        root: Folder that tests are named from.
         case: The private fixture that gives a contract bound to its subject.
 
     Raises:
         pytest.UsageError: A file can't be read, or two are of one test.
     """
 
-    def __init__(self, config: pytest.Config, path: Path, case: str) -> None:
-        self._config, self._case = config, case
+    def __init__(self, config: pytest.Config, path: Path, root: Path, case: str) -> None:
+        self._config, self._root, self._case = config, root, case
         try:
             self._saved = load_all(path)
         except ExamplesError as error:
@@ -45,15 +47,18 @@ class Replayer:
         self._found: dict[str, dict[str, Any]] = {}
 
     def saved(self, test: str) -> Saved:
-        """The stored examples of a test, by its id."""
+        """The stored examples of a test, by its name."""
         return self._saved[test]
+
+    def _name(self, item: pytest.Item) -> str:
+        return lasting_name(item, self._root)
 
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        others = [item for item in items if item.nodeid not in self._saved]
+        others = [item for item in items if self._name(item) not in self._saved]
         config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item.nodeid in self._saved]
+        items[:] = [item for item in items if self._name(item) in self._saved]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
@@ -61,7 +66,7 @@ class Replayer:
         if self._case not in pyfuncitem.funcargs:
             pytest.fail("the test has no contract any more: nothing to judge", pytrace=False)
         case = cast("Robustness", pyfuncitem.funcargs[self._case])
-        replayed = case.replay(self._saved[pyfuncitem.nodeid])
+        replayed = case.replay(self._saved[self._name(pyfuncitem)])
         told = {_TEXT: str(replayed), _STORED: replayed.stored, _FOOLED: replayed.fooled}
         pyfuncitem.user_properties.extend(told.items())
         if replayed.fooled < replayed.stored:
@@ -72,7 +77,7 @@ class Replayer:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         told = dict(report.user_properties)
         if report.when == "call" and _TEXT in told:
-            self._found[report.nodeid] = cast("dict[str, Any]", told)
+            self._found[name_of(report)] = cast("dict[str, Any]", told)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -76,6 +76,7 @@ class Settings:
         threat: The threat where a mark states none.
         floors: The floors where a mark states none.
         workers: Processes that share this machine, one without xdist.
+        root: Folder that tests are named from, and that paths of the ini file start from: its own.
         baseline: File of the baseline.
         update: Which of its entries this run writes; None writes none.
         prune: Whether entries of tests that are gone are removed.
@@ -97,6 +98,7 @@ class Settings:
     threat: Threat | None = None
     floors: Floors = field(default_factory=Floors)
     workers: int = 1
+    root: Path = Path()
     baseline: Path = Path(DEFAULT_BASELINE)
     update: Update | None = None
     prune: bool = False
@@ -312,6 +314,7 @@ def _told(config: pytest.Config) -> Settings:
         threat=checked_threat(_ini(config, "aerobust_threat")),
         floors=_floors(config),
         workers=getattr(config, "workerinput", {}).get("workercount", 1),
+        root=_beside(config),
         baseline=_baseline(config, profile),
         update=_update(config.getoption("aerobust_update")),
         prune=config.getoption("aerobust_prune"),

@@ -13,6 +13,7 @@ FLOORS = [
     "errors",
     "files",
     "shadowed",
+    "names",
     "catalogue",
     "arguments",
     "budgets",

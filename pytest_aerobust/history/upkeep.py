@@ -22,9 +22,9 @@ class Collected:
     """Which tests a run has seen, whether or not somebody left them out afterwards.
 
     Attributes:
-        tests: Ids of all that carry a contract.
-        read: Ids of the files and classes whose tests were made.
-        withheld: Ids of the classes and functions that are there and of which no test was made.
+        tests: Names of all that carry a contract.
+        read: Names of the files and classes whose tests were made.
+        withheld: Names of the classes and functions that are there and of which no test was made.
         places: Files and folders whose tests this run asked for, all of them.
         obstacle: Why there are none, in words.
     """
@@ -53,26 +53,23 @@ class Collected:
 
 
 def keep_baseline(
-    settings: Settings, results: Iterable[tuple[str, Any]], collected: Collected, root: Path
+    settings: Settings, results: Iterable[tuple[str, Any]], collected: Collected
 ) -> list[Told]:
     """Write what a run measured, and tell what came of it.
 
     Args:
         settings: The options.
-        results: Test ids, each with the plain dict of its :class:`Judged`.
+        results: Names of tests, each with the plain dict of its :class:`Judged`.
         collected: Which tests the run has seen.
-        root: Folder that test ids are relative to.
     """
     try:
-        return _kept(settings, dict(results), collected, root)
+        return _kept(settings, dict(results), collected)
     except (BaselineError, OSError) as error:
         return [Told(f"the baseline was NOT written: {error}", wrong=True)]
 
 
-def _kept(
-    settings: Settings, results: dict[str, Any], collected: Collected, root: Path
-) -> list[Told]:
-    unused = collected.gone(read_baseline(settings.baseline), root)
+def _kept(settings: Settings, results: dict[str, Any], collected: Collected) -> list[Told]:
+    unused = collected.gone(read_baseline(settings.baseline), settings.root)
     measured = {
         test: Entry.from_dict(result["baseline"])
         for test, result in results.items()

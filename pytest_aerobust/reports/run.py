@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import pytest_aerobust
+from pytest_aerobust.names import name_of
 from pytest_aerobust.reports.rows import rank, ranked, row, short_names
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.settings import Settings
@@ -149,7 +150,7 @@ def run_of(
         collected: How many contracts there were.
     """
     ordered = ranked(checked)
-    names = short_names([report.nodeid for report in ordered])
+    names = short_names([name_of(report) for report in ordered])
     packages = {name: version(name) for name in _PACKAGES}
     own = {"python": platform.python_version(), "pytest-aerobust": pytest_aerobust.__version__}
     return Run(
@@ -163,7 +164,7 @@ def run_of(
 
 def _checked(report: Any, name: str) -> Checked:
     return Checked(
-        test=report.nodeid,
+        test=name_of(report),
         outcome=_outcome(report),
         rank=rank(report),
         row=row(report, name),
@@ -175,7 +176,7 @@ def _checked(report: Any, name: str) -> Checked:
 def _incident(report: Any) -> Incident:
     # A report of a collection has no such attribute.
     when = getattr(report, "when", "collect")
-    return Incident(report.nodeid, when, _outcome(report), _message(report))
+    return Incident(name_of(report), when, _outcome(report), _message(report))
 
 
 def _outcome(report: Any) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pytest_aerobust.names import name_of
 from pytest_aerobust.reports.rows import COLUMNS, WORDS, notes, rank, ranked, row, short_names
 
 _COLOURS = {"failed": "red", "inconclusive": "yellow", "expected": "yellow", "passed": "green"}
@@ -15,7 +16,7 @@ def summarise(terminal: pytest.TerminalReporter, reports: Sequence[Any]) -> None
     if not reports or terminal.verbosity < -1:
         return
     ordered = ranked(reports)
-    short = short_names([report.nodeid for report in ordered])
+    short = short_names([name_of(report) for report in ordered])
     rows = [row(report, name) for report, name in zip(ordered, short, strict=True)]
     widths = {c: max(len(c), *(len(each[c]) for each in rows)) for c in COLUMNS}
     terminal.write_sep("=", "robustness contracts")

@@ -1,0 +1,96 @@
+"""Root folders: a contract's past is the same from wherever pytest is started."""
+
+import json
+
+import pytest
+
+GUARD = """
+@robust("bim", eps=0.2, min_acc=0.55, max_regression=0.02)
+def test_guard():
+    pass
+"""
+INI = "[pytest]\naddopts = --import-mode=importlib\naerobust_memory = memory\n"
+TEST = "tests/test_suite.py::test_guard[bim-eps0.2]"
+
+
+@pytest.fixture
+def tree(suite, small_conftest, monkeypatch):
+    """Makes root folders side by side, and runs pytest from where it is told to."""
+
+    def make(name, head="", test=GUARD):
+        (suite.path / name / "tests").mkdir(parents=True)
+        suite.write(f"{name}/pytest.ini", INI)
+        suite.tests(head + test, f"{name}/tests/test_suite.py")
+        return suite.path / name
+
+    def run(start, *options):
+        with monkeypatch.context() as patch:
+            patch.chdir(suite.path / start)
+            return suite.run(*options)
+
+    (suite.path / "conftest.py").unlink()
+    make.run, make.base = run, small_conftest
+    return make
+
+
+def entries(folder):
+    return json.loads((folder / "aerobust-baseline.json").read_text())["contracts"]
+
+
+@pytest.mark.parametrize(
+    ("start", "options"),
+    [
+        ("one/tests", []),
+        (".", ["one"]),
+        (".", ["-c", "one/pytest.ini", "one/tests/test_suite.py"]),
+        ("one", ["--rootdir=.."]),
+        ("one", ["--rootdir=tests"]),
+        (".", ["-c", "one/pytest.ini", "--rootdir=."]),
+    ],
+)
+def test_another_start_finds_the_same_past(suite, tree, start, options):
+    """The baseline compares, the memory is tried, and nothing that lives is pruned."""
+    one = tree("one")
+    suite.write("one/conftest.py", tree.base)
+    tree.run("one", "--aerobust-update").assert_outcomes(passed=1)
+    before = entries(one)
+    assert [*before] == [TEST]
+    result = tree.run(start, "--aerobust-prune", "--aerobust-strict", *options)
+    result.assert_outcomes(passed=1)
+    (row,) = suite.measured(result).values()
+    assert row["baseline"] == "compared"
+    assert "memory_tried" in row
+    assert entries(one) == before
+
+
+def test_an_ini_file_of_another_folder(suite, tree):
+    """Wherever it lies, one contract has one entry, whatever part of the suite is named."""
+    tree("one")
+    suite.write("one/conftest.py", tree.base)
+    (suite.path / "ci").mkdir()
+    suite.write("ci/pytest.ini", INI)
+    for part in ("one", "one/tests", "one/tests/test_suite.py"):
+        tree.run(".", part, "-c", "ci/pytest.ini", "--aerobust-update").assert_outcomes(passed=1)
+    assert [*entries(suite.path / "ci")] == [f"../one/{TEST}"]
+
+
+def test_two_root_folders_in_one_run(suite, tree):
+    """Pytest knows both tests by one id: each is told and stored all the same."""
+    head = tree.base.replace("return Border()", "return Border(shift={})") + "\n\n"
+    one = tree("one", head.format(0.3))
+    tree("two", head.format(0.0))
+    result = tree.run(".", "one", "two", "--aerobust-update", "--aerobust-json=out.json")
+    result.assert_outcomes(failed=1, passed=1)
+    told = json.loads((suite.path / "out.json").read_text())["contracts"]
+    verdicts = {each["test"]: each["verdict"] for each in told}
+    assert verdicts == {TEST: "failed", f"../two/{TEST}": "passed"}
+    assert entries(one).keys() == verdicts.keys()
+    assert len([*(one / "memory").iterdir()]) == 2
+
+
+def test_stored_examples_of_another_start(suite, tree):
+    """They are found under one rootdir and judged again under another."""
+    tree("one", test=GUARD.replace("min_acc=0.55", "min_acc=0.9"))
+    suite.write("one/conftest.py", tree.base)
+    tree.run("one", "--rootdir=..", "--aerobust-examples=found").assert_outcomes(failed=1)
+    tree.run("one", "--aerobust-replay=found").assert_outcomes(passed=1)
