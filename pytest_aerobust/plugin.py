@@ -44,6 +44,7 @@ _session: "pytest.StashKey[Session]" = pytest.StashKey()
 _recorder: pytest.StashKey[Recorder] = pytest.StashKey()
 _replayer: "pytest.StashKey[Replayer]" = pytest.StashKey()
 _judged: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
+_properties: pytest.StashKey[list[tuple[str, Any]]] = pytest.StashKey()
 
 
 class _Parameter(NamedTuple):
@@ -226,6 +227,15 @@ def _take_seed(item: pytest.Function) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where another plugin runs a test again, nothing of its earlier run is told as of this one."""
+    if _judged in item.stash:
+        told = item.stash[_properties]
+        item.user_properties[:] = [each for each in item.user_properties if each not in told]
+        del item.stash[_judged]
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """A mark that can't be checked is an error, never a silent pass."""
     if contract_marks(item) != _checked_marks(item):
@@ -251,18 +261,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
         judged = cast("Robustness", pyfuncitem.funcargs[_CASE]).check()
         rerun = _rerun(pyfuncitem)
         pyfuncitem.stash[_judged] = _carried(pyfuncitem, judged, rerun)
-        _tell_properties(pyfuncitem, judged.properties())
+        told = pyfuncitem.stash[_properties] = judged.properties()
+        pyfuncitem.user_properties.extend(told)
         judged.enforce(rerun, _replay(pyfuncitem, judged.examples))
         # Shown with -rP: what a pass rests on.
         pyfuncitem.add_report_section("call", "aerobust", judged.words)
     return result
-
-
-def _tell_properties(item: pytest.Item, told: list[tuple[str, Any]]) -> None:
-    """For JUnit; those of an earlier run of the same test are gone."""
-    names = dict(told)
-    item.user_properties[:] = [each for each in item.user_properties if each[0] not in names]
-    item.user_properties.extend(told)
 
 
 def _carried(item: pytest.Function, judged: "Judged", rerun: str) -> dict[str, Any]:

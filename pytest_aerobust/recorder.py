@@ -56,9 +56,10 @@ class Recorder:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         name = name_of(report)
         if report.outcome not in _FINAL:
+            # The last run of a test counts, however far an earlier one got.
+            self._reports.pop(name, None)
             return
         if hasattr(report, "aerobust"):
-            # The last one counts, where another plugin runs a test again.
             self._reports[name] = report
             self._add_extras(report)
         # Of a process that died nobody knows what its test was.

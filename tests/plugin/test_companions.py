@@ -106,6 +106,29 @@ def test_a_rerun_counts_once(folder):
     assert broken.count('name="aerobust_verdict"') == 1
 
 
+def test_a_rerun_whose_body_breaks(folder):
+    """The last run came to no verdict, so there is none, in rows, properties or the baseline."""
+    (folder / "test_suite.py").write_text(
+        dedent("""
+            from pytest_aerobust import robust
+
+            runs = []
+
+            @robust("bim", 0.3, min_acc=0.55)
+            def test_it():
+                runs.append(1)
+                assert len(runs) < 2
+        """)
+    )
+    counts, rows, text = run(folder, "--reruns", "1", "--junit-xml=junit.xml", "--aerobust-update")
+    assert counts == {"failed": 1, "rerun": 1}, text
+    assert rows == []
+    assert not (folder / "aerobust-baseline.json").exists()
+    last = (folder / "junit.xml").read_text().rpartition("<testcase")[2]
+    assert "AssertionError" in last
+    assert "aerobust_verdict" not in last
+
+
 def test_last_failed_and_exit_first(folder):
     """--lf runs what failed, and -x ends behind it, whatever the order."""
     run(folder)
