@@ -6,7 +6,7 @@ imported only once a contract runs.
 
 import os
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -20,6 +20,7 @@ from pytest_aerobust.names import lasting_name
 from pytest_aerobust.recorder import Recorder, cache_of
 from pytest_aerobust.settings import Settings, add_options, read_settings
 from pytest_aerobust.shadowed import explain, explanation
+from pytest_aerobust.strays import stray_conftest
 
 if TYPE_CHECKING:
     from pytest_aerobust.judged import Judged
@@ -37,6 +38,12 @@ _UNCHECKED = (
 _TOO_LATE = (
     "a mark robust came too late to be checked (by pytest.param(..., marks=), add_marker or "
     "applymarker): decorate the test function, its class or its module with robust(...)"
+)
+
+_STRAY = (
+    "{test}: pytest takes its fixture {name} from {file}, the conftest of another folder, because "
+    "this run has tests outside its rootdir. Run the folders one by one, or with --rootdir=FOLDER, "
+    "one that holds them all"
 )
 
 _settings: pytest.StashKey[Settings] = pytest.StashKey()
@@ -184,10 +191,20 @@ def _request_fixtures(metafunc: pytest.Metafunc, contracts: list[Contract]) -> N
     while waiting:
         name = waiting.pop()
         definitions = manager.getfixturedefs(name, metafunc.definition)
+        _refuse_stray(metafunc.definition, name, definitions)
         if definitions and name not in metafunc.fixturenames:
             metafunc.fixturenames.append(name)
             metafunc._arg2fixturedefs[name] = definitions
             waiting.extend(arg for each in definitions for arg in each.argnames)
+
+
+def _refuse_stray(node: pytest.Item, name: str, definitions: Sequence[Any] | None) -> None:
+    """Else the contract would be judged on what another folder has under test."""
+    if not definitions or not node.config.stash[_settings].enabled:
+        return
+    file = stray_conftest(definitions[-1], node)
+    if file is not None:
+        pytest.fail(_STRAY.format(test=node.nodeid, name=name, file=file), pytrace=False)
 
 
 def _fixtures(contract: Contract) -> list[str]:

@@ -14,6 +14,7 @@ FLOORS = [
     "files",
     "shadowed",
     "names",
+    "strays",
     "catalogue",
     "arguments",
     "budgets",

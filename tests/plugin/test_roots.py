@@ -88,6 +88,22 @@ def test_two_root_folders_in_one_run(suite, tree):
     assert len([*(one / "memory").iterdir()]) == 2
 
 
+def test_fixtures_of_another_root_folder(suite, tree):
+    """No contract is judged on what another folder has under test; a common root folder helps."""
+    tree("one")
+    tree("two")
+    suite.write("one/conftest.py", tree.base)
+    suite.write("two/conftest.py", tree.base.replace("return Border()", "return Blind()"))
+    result = tree.run(".", "one", "two", "--aerobust-update")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*takes its fixture aerobust_* from *two?conftest.py*--rootdir=*"])
+    assert not [*suite.path.glob("*/aerobust-baseline.json")]
+    apart = ("--rootdir=.", "--import-mode=importlib")
+    result = tree.run(".", "one", "two", "--aerobust-update", *apart)
+    result.assert_outcomes(passed=1, failed=1)
+    assert [*entries(suite.path)] == [f"one/{TEST}"]
+
+
 def test_stored_examples_of_another_start(suite, tree):
     """They are found under one rootdir and judged again under another."""
     tree("one", test=GUARD.replace("min_acc=0.55", "min_acc=0.9"))
