@@ -186,6 +186,21 @@ def test_updates_of_a_part_keep_the_rest(guarded):
     guarded.run("-n2").assert_outcomes(passed=3)
 
 
+@pytest.mark.parametrize("order", ["--ff", "--nf"])
+def test_another_order_is_no_other_past(guarded, order):
+    """What failed last, or is new, comes first; verdicts and entries stay as they are."""
+    guarded.tests(GUARD + GUARD.replace("guard", "last").replace("max_reg", "min_acc=0.9, max_reg"))
+    guarded.run("--aerobust-update").assert_outcomes(passed=1, failed=1)
+    before = (guarded.path / BASELINE).read_bytes()
+    guarded.tests(GUARD.replace("guard", "new"), "test_z.py")
+    result = guarded.run(order, "--aerobust-prune")
+    result.assert_outcomes(passed=1, failed=2)
+    assert "new, the baseline has no entry" in result.stdout.str()
+    first = next(r.nodeid for r in guarded.reports(result))
+    assert {"--ff": "test_last", "--nf": "test_new"}[order] in first
+    assert (guarded.path / BASELINE).read_bytes() == before
+
+
 def test_new_leaves_what_is_there(guarded, worse):
     """With =new an entry is compared with, and not written over."""
     guarded.run("--aerobust-update").assert_outcomes(passed=1)

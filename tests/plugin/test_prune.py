@@ -215,6 +215,19 @@ def test_what_is_gone_is_removed_under_workers(stored):
     assert [test for test in entries(stored) if test.startswith("test_suite")] == LIVING[:2]
 
 
+def test_a_session_fixture_that_fails(stored):
+    """Tests that could not be set up, say on one worker of many, are errors, and live."""
+    known = entries(stored)
+    stored.conftest("""
+        @pytest.fixture(scope="session")
+        def aerobust_model():
+            raise RuntimeError("no GPU here")
+    """)
+    result = stored.run("--aerobust-prune", "--aerobust-update")
+    result.assert_outcomes(errors=4)
+    assert entries(stored) == known
+
+
 @pytest.mark.parametrize(
     "code",
     ["raise RuntimeError('no')", "pytest.skip('not here', allow_module_level=True)"],
