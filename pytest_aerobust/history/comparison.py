@@ -84,7 +84,7 @@ class Past:
         self, order: np.ndarray, before: np.ndarray, after: np.ndarray, open_: np.ndarray
     ) -> tuple[int, int, int, int]:
         """Lost and won inputs, whatever label a copy has: one stands where all its copies do."""
-        _, groups = np.unique(self.subject.samples.firsts.numpy()[order], return_inverse=True)
+        _, groups = np.unique(self.subject.firsts.numpy()[order], return_inverse=True)
         count = groups.max() + 1
 
         def all_of(standing: np.ndarray) -> np.ndarray:

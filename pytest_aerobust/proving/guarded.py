@@ -120,7 +120,7 @@ class Guarded:
         if confidence is None:
             return about_samples
         stated = len([*floors])
-        firsts = self.subject.samples.firsts.tolist()
+        firsts = self.subject.firsts.tolist()
         return about_population(confidence, stated, firsts, sequential=self.contract.sequential)
 
     def need(self, full: bool) -> Callable[[Evaluation], Need]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from pytest_aerobust.arguments import FeatureBounds
 from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.labels import checked_labels, listed, places_among
-from pytest_aerobust.subjects.repeats import first_places
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.tensors import as_tensor, checked_as, described, keys
 
@@ -45,11 +43,6 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    @cached_property
-    def firsts(self) -> Tensor:
-        """Of each sample the place of the first one with the same inputs, ``(N,)``."""
-        return first_places(self.inputs)
 
     def chunks(self) -> tuple[Tensor, ...]:
         """The inputs in batches for a pass that keeps nothing for gradients."""
@@ -316,13 +309,18 @@ def stratified(samples: Samples, count: int, seed: int) -> Samples:
     )
 
 
-def shuffled(samples: Samples, seed: int) -> Samples:
+def shuffled(samples: Samples, firsts: Tensor, seed: int) -> Samples:
     """The same samples in a seeded random order, and repeats after all distinct ones.
 
     Were they mixed, inputs with many copies would come early.
+
+    Args:
+        samples: What to put in order.
+        firsts: Of each the place of the first that repeats it, ``(N,)``.
+        seed: Seed of the order.
     """
     rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(samples)))
-    repeats = samples.firsts[rows] != rows
+    repeats = firsts[rows] != rows
     rows = torch.cat([rows[~repeats], rows[repeats]])
     return replace(
         samples,

@@ -6,22 +6,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Samples that are cast and copied at a time.
+_CHUNK = 256
 
-def first_places(inputs: Tensor) -> Tensor:
-    """Of each input ``(N, ...)`` the place of the first that is the same to the last bit, ``(N,)``.
+
+def first_places(inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """Of each input ``(N, ...)`` the place of the first that no model can tell from it, ``(N,)``.
 
     Only inputs that add up to the same are hashed, which in data without repeats is nobody.
+
+    Args:
+        inputs: As they were handed in.
+        dtype: In which a model is asked about them.
     """
-    rows = inputs.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
-    width = next(each for each in (8, 4, 2, 1) if not rows.shape[1] % each)
-    sums = rows.view(f"i{width}").sum(axis=1, dtype=np.int64)
+    sums = np.concatenate([_sums(_rows(part, dtype)) for part in torch.split(inputs, _CHUNK)])
     _, group, counts = np.unique(sums, return_inverse=True, return_counts=True)
-    places = np.arange(len(rows))
+    places = np.arange(len(sums))
     seen: dict[bytes, int] = {}
-    for place in np.flatnonzero(counts[group] > 1).tolist():
-        content = hashlib.blake2b(rows[place].data, digest_size=16).digest()
-        places[place] = seen.setdefault(content, place)
+    for some in torch.split(torch.from_numpy(np.flatnonzero(counts[group] > 1)), _CHUNK):
+        for place, row in zip(some.tolist(), _rows(inputs[some], dtype), strict=True):
+            content = hashlib.blake2b(row.data, digest_size=16).digest()
+            places[place] = seen.setdefault(content, place)
     return torch.from_numpy(places)
+
+
+def _rows(inputs: Tensor, dtype: torch.dtype) -> np.ndarray:
+    """Bytes ``(n, bytes)`` of what a model gets, the same for both zeros."""
+    asked = inputs.detach().to("cpu", dtype) + 0.0
+    return asked.contiguous().flatten(1).view(torch.uint8).numpy()
+
+
+def _sums(rows: np.ndarray) -> np.ndarray:
+    width = next(each for each in (8, 4, 2, 1) if not rows.shape[1] % each)
+    sums: np.ndarray = rows.view(f"i{width}").sum(axis=1, dtype=np.int64)
+    return sums
 
 
 def repeat_notes(firsts: Tensor, labels: Tensor) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from pytest_aerobust.subjects.models import (
     model_module,
 )
 from pytest_aerobust.subjects.pipeline import Classifier, Normalise
-from pytest_aerobust.subjects.repeats import repeat_notes
+from pytest_aerobust.subjects.repeats import first_places, repeat_notes
 from pytest_aerobust.subjects.state import isolated, kept_buffers
 
 # Clean samples that are asked about in either layout, as from 16 on torch may take another
@@ -118,6 +118,11 @@ class Subject:
         """Everything that a run borrows."""
         parts = (self.model, self.filter, self.unfiltered_model, self.front)
         return [part for part in parts if part is not None]
+
+    @cached_property
+    def firsts(self) -> Tensor:
+        """Of each sample the place of the first that the model can't tell from it, ``(N,)``."""
+        return first_places(self.samples.inputs, floating_dtype(self.model))
 
     def check_access(self, spec: AttackSpec) -> None:
         """Refuse an attack that asks a model for what it can't give.
@@ -305,8 +310,9 @@ def build_subject(
         classes = common_classes(own, bare)
         checked = check_samples(data, bounds, classes)
         chosen = checked if samples is None else _drawn(checked, samples, seed)
-        chosen = shuffled(chosen, seed) if shuffle else chosen
-        told = repeat_notes(chosen.firsts, chosen.labels)
+        firsts = first_places(chosen.inputs, floating_dtype(own))
+        told = repeat_notes(firsts, chosen.labels)
+        chosen = shuffled(chosen, firsts, seed) if shuffle else chosen
         chosen = replace(chosen, notes=(*chosen.notes, *told)) if told else chosen
         front = None
         if mean is not None or std is not None:

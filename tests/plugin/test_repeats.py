@@ -52,6 +52,21 @@ DATA = """
         return torch.cat([inputs, inputs[:3]]), torch.cat([labels, 1 - labels[:3]])
 
     @pytest.fixture(scope="session")
+    def cast():
+        \"\"\"Copies that differ by less than the model's float32 can tell.\"\"\"
+        inputs, labels = pair()
+        apart = 1e-12 * torch.arange(8, dtype=torch.float64).repeat_interleave(60)[:, None]
+        return inputs.double().repeat(8, 1) + apart, labels.repeat(8)
+
+    @pytest.fixture(scope="session")
+    def zeros():
+        \"\"\"Copies that differ by the sign of a zero, which no comparison can tell.\"\"\"
+        inputs, labels = pair()
+        zeros = torch.tensor([0.0, -0.0] * 4).repeat_interleave(60)[:, None]
+        # The ones make up for what the zeros take from the sum.
+        return torch.cat([inputs.repeat(8, 1), zeros, zeros + 1], dim=1), labels.repeat(8)
+
+    @pytest.fixture(scope="session")
     def padded():
         \"\"\"As a DistributedSampler pads the last batch.\"\"\"
         inputs, labels = pair()
@@ -65,7 +80,7 @@ DATA = """
     def identity():
         return nn.Identity()
 """
-COPIES = ["stream", "replacement", "concatenated", "tiled", "interleaved"]
+COPIES = ["stream", "replacement", "concatenated", "tiled", "interleaved", "cast"]
 
 
 @pytest.fixture
@@ -111,6 +126,8 @@ def test_copies_show_nothing_of_a_population(repeating, data, more):
     ("data", "words"),
     [
         ("tiled", "420 of 480 samples repeat the inputs of others, 60 are distinct; confidence="),
+        ("cast", "420 of 480 samples repeat the inputs of others, 60 are distinct"),
+        ("zeros", "420 of 480 samples repeat the inputs of others, 60 are distinct"),
         ("stream", "60 of 120 samples repeat the inputs of others, 60 are distinct"),
         ("padded", "4 of 64 samples repeat the inputs of others, 60 are distinct"),
         ("labelled_twice", "3 of 63 samples repeat the inputs of others, 60 are distinct"),
