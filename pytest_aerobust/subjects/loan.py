@@ -62,16 +62,27 @@ class Loan:
             for part in module.modules():
                 part.training = False
 
-    def thaw(self) -> bool:
-        """Let parameters need gradients again, for models that differentiate by them in forward.
+    @contextmanager
+    def thawed(self) -> Iterator[set[nn.Parameter]]:
+        """Parameters need gradients again, from now on, for models that differentiate by them.
 
-        Returns:
-            Whether there is any that does.
+        Yields:
+            Those that a gradient came to inside the block.
         """
         if not self._kept:
             self._kept = [_kept(parameter) for parameter in self._parameters]
         self._flag(self._needed)
-        return any(self._needed)
+        reached: set[nn.Parameter] = set()
+        watched = [parameter for parameter in self._parameters if parameter.requires_grad]
+        hooks = [
+            each.register_hook(lambda _, each=each: reached.add(each))  # type: ignore[no-untyped-call]  # torch's
+            for each in watched
+        ]
+        try:
+            yield reached
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     @contextmanager
     def recording(self) -> Iterator[None]:

@@ -100,7 +100,7 @@ class Classifier:
         seed: Seed of whatever filter or model draw from the global generators.
         usual: The size of a batch in the clean pass.
         layout: Of the weights of both; given up where a question fails.
-        loan: Of both; thawed where neither answers frozen.
+        loan: Of both; thawed where they do not answer frozen.
 
     Attributes:
         draws: The same; 1 from the clean pass on, where all of them were alike.
@@ -169,13 +169,15 @@ class Classifier:
         try:
             return self._clean(inputs)
         except AerobustError:
-            # Frozen weights and `no_grad` are of our making: whoever adapts while it answers, or
-            # looks at its own gradients, can do without neither.
-            if self._recording or self._loan is None or not self._loan.thaw():
+            if self._recording or self._loan is None:
                 raise
+        # Frozen weights and `no_grad` are of our making: whoever adapts while it answers, or looks
+        # at its own gradients, can do without neither; who follows those of its inputs, only
+        # without the latter.
         self._recording = True
-        answers = self._clean(inputs)
-        self._notes += (_ADAPTS.format(self.name),)
+        with self._loan.thawed() as differentiated:
+            answers = self._clean(inputs)
+        self._notes += ((_ADAPTS if differentiated else _RECORDS).format(self.name),)
         return answers
 
     def _clean(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -380,6 +382,10 @@ _ADAPTS = (
     "the {} takes gradients of its own weights while it answers (test-time adaptation?): they were "
     "left as they came, and weights that it changed are given back. Where its answers depend on "
     "who was asked before, freeze what it adapted to and test that"
+)
+_RECORDS = (
+    "the {} answers only where gradients are recorded, and took none of its weights (does it "
+    "follow the gradient of its inputs, as purification does?): it was asked as in your hands"
 )
 
 

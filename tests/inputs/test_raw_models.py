@@ -315,7 +315,11 @@ def in_the_callers_mode(model):
     return Adapting(model, rate=0.0, context=torch.autograd.graph.save_on_cpu)
 
 
-@pytest.mark.parametrize("make", [unmoved, anew, in_the_callers_mode, Weighing, Checking])
+OF_WEIGHTS = "takes gradients of its own weights"
+OF_OTHERS = "only where gradients are recorded"
+
+
+@pytest.mark.parametrize("make", [unmoved, anew, in_the_callers_mode, Weighing])
 @pytest.mark.parametrize("attack", ["bim", "LinfPGD", NOISE])
 def test_gradients_of_weights_while_it_answers(attacked, model, make, attack):
     """A model that differentiates by its weights answers as in the user's hands, and is attacked
@@ -323,7 +327,48 @@ def test_gradients_of_weights_while_it_answers(attacked, model, make, attack):
     """
     found = attacked(make(copy.deepcopy(model)), attack=attack)
     assert found.unfiltered == attacked(attack=attack).unfiltered
-    assert any("takes gradients of its own weights" in note for note in found.notes)
+    assert any(OF_WEIGHTS in note for note in found.notes)
+    assert not any(OF_OTHERS in note for note in found.notes)
+
+
+class Following(nn.Module):
+    """Moves inputs along the gradient of a part by them, as purification does."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, inputs):
+        sought = inputs.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(self.part(sought).logsumexp(dim=1).sum(), sought)
+        return inputs - 1e-9 * slope
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["trainable", "frozen"])
+@pytest.mark.parametrize("attack", ["bim", NOISE])
+def test_gradients_of_inputs_while_it_answers(attacked, model, attack, frozen):
+    """A model that follows its inputs' gradient answers, whether or not its weights need one."""
+    part = copy.deepcopy(model).requires_grad_(not frozen)
+    found = attacked(nn.Sequential(Following(part), part), attack=attack)
+    assert found.unfiltered == attacked(attack=attack).unfiltered
+    assert any("the model answers " + OF_OTHERS in note for note in found.notes)
+    assert not any(OF_WEIGHTS in note for note in found.notes)
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["trainable", "frozen"])
+def test_a_filter_that_follows_gradients_of_inputs(attacked, model, frozen):
+    """A frozen filter purifies in front of a frozen model, too."""
+    filter = Following(copy.deepcopy(model).requires_grad_(False))
+    found = attacked(copy.deepcopy(model).requires_grad_(not frozen), filter=filter)
+    assert found.pipeline == attacked(filter=nn.Identity()).pipeline
+    assert any("the pipeline answers " + OF_OTHERS in note for note in found.notes)
+
+
+def test_a_model_that_looks_at_its_weights(attacked, model):
+    """Who wants weights that can be trained, and then takes no gradient, is not said to."""
+    found = attacked(Checking(copy.deepcopy(model)))
+    assert found.unfiltered == attacked().unfiltered
+    assert any(OF_OTHERS in note for note in found.notes)
 
 
 def test_a_filter_that_takes_gradients_of_weights(attacked, model):
@@ -340,7 +385,7 @@ def test_a_filter_that_takes_gradients_of_weights(attacked, model):
 
     found = attacked(filter=Watching())
     assert found.pipeline == attacked(filter=nn.Identity()).pipeline
-    assert any("the pipeline takes gradients of its own weights" in note for note in found.notes)
+    assert any("the pipeline " + OF_WEIGHTS in note for note in found.notes)
 
 
 def test_test_time_adaptation_is_void_and_given_back(attacked, model):
