@@ -54,12 +54,16 @@ def _hint(name: str, layer: nn.Module, inputs: Tensor, cause: Exception) -> str:
     if any(isinstance(part, GraphModule) for part in layer.modules()):
         return (
             "\n  If it was exported for one batch size, export it for any, with "
-            "dynamic_shapes=({0: torch.export.Dim('batch')},)."
+            "dynamic_shapes=({0: torch.export.Dim('batch')},), or hand in a DataLoader with that "
+            "batch_size."
         )
     looks_nhwc = inputs.ndim == 4 and inputs.shape[-1] in (1, 3, 4) and inputs.shape[1] > 4
     if looks_nhwc:
         return "\n  The inputs look like (N, H, W, C): permute them to (N, C, H, W)."
-    return "\n  Expected the shape that the model was trained on, images as (N, C, H, W)."
+    return (
+        "\n  Expected the shape that the model was trained on, images as (N, C, H, W). If it "
+        "answers batches of one size alone, hand in a DataLoader with that batch_size."
+    )
 
 
 def _takes_indices(layer: nn.Module, inputs: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Answers to batches of any size, also from a model that refuses small ones."""
+"""Answers to batches of any size, also from a model that refuses most of them."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,28 +15,32 @@ class Batches:
     """Asks a model or a filter about batches of all sizes.
 
     Samples retire one by one, so the engine asks about fewer than the user ever does, and a
-    `squeeze` loses the batch of one. Where a small batch is refused, copies of its samples fill it
-    up to a size that is answered.
+    `squeeze` loses the batch of one; and it asks about more at once than a loader may have given.
+    Where a batch is refused, it is asked in parts of a size that is answered, and copies of
+    samples fill up the last one.
 
     Args:
         name: What notes call who is asked.
-        usual: The size of a batch in the clean pass.
+        sizes: Of batches that are likely to be answered.
     """
 
-    def __init__(self, name: str, usual: int = 2) -> None:
-        self._name, self._usual = name, usual
+    def __init__(self, name: str, sizes: tuple[int, ...] = ()) -> None:
+        self._name, self._sizes = name, sizes
         # Batches that were refused, and the size in which they are asked instead.
-        self._filled: dict[int, int] = {}
+        self._instead: dict[int, int] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which batches were filled up."""
-        if not self._filled:
+        """Which batches were asked otherwise."""
+        if not self._instead:
             return ()
-        sizes = ", ".join(map(str, sorted(self._filled)))
+        refused, sizes = (
+            ", ".join(map(str, sorted(each))) for each in (self._instead, {*self._instead.values()})
+        )
         return (
-            f"the {self._name} does not answer batches of {sizes} (a squeeze or a fixed size in "
-            "it?): they were filled up with copies, whose answers don't count",
+            f"the {self._name} does not answer batches of {refused} (a squeeze or a fixed size in "
+            f"it?): they were asked in batches of {sizes}, filled up with copies, whose answers "
+            "don't count",
         )
 
     def ask(self, part: Part, inputs: Tensor) -> Tensor:
@@ -51,25 +55,31 @@ class Batches:
             AerobustError: No size is answered.
         """
         samples = len(inputs)
-        own = self._filled.get(samples, samples)
-        others = [size for size in (2, self._usual) if size > own and (samples == 1 or size != 2)]
+        own = self._instead.get(samples, samples)
+        pair = (2,) if samples == 1 else ()
+        others = [size for size in (*pair, *self._sizes) if size != own]
         try:
-            return _filled(part, inputs, own)
+            return _in_parts(part, inputs, own)
         except AerobustError as refusal:
             for size in others:
                 with suppress(AerobustError):
-                    answers = _filled(part, inputs, size)
-                    self._filled[samples] = size
+                    answers = _in_parts(part, inputs, size)
+                    self._instead[samples] = size
                     return answers
             raise refusal
 
 
-def _filled(part: Part, inputs: Tensor, size: int) -> Tensor:
-    """What a part makes of inputs that copies of them follow, up to `size` samples."""
+def _in_parts(part: Part, inputs: Tensor, size: int) -> Tensor:
+    """What a part makes of inputs, `size` samples at a time."""
+    return torch.cat([part(_filled(some, size))[: len(some)] for some in torch.split(inputs, size)])
+
+
+def _filled(inputs: Tensor, size: int) -> Tensor:
+    """A copy of inputs that copies of them follow, up to `size` samples."""
     samples = len(inputs)
     if size == samples:
         # What an attack makes of samples may have other strides than they have.
-        return part(inputs.clone(memory_format=torch.contiguous_format))
+        return inputs.clone(memory_format=torch.contiguous_format)
     rows = torch.arange(samples, size, device=inputs.device) % samples
     # Detached, as no copy is to add to the gradient of its original.
-    return part(torch.cat([inputs, inputs.detach()[rows]]))[:samples]
+    return torch.cat([inputs, inputs.detach()[rows]])

@@ -34,15 +34,23 @@ class Samples:
         labels: Int64 tensor ``(N,)``, classes from 0.
         ids: Int64 tensor ``(N,)``, place of each sample in the data that was handed in.
         notes: What was changed on the way, in words.
+        loaded: Samples of a batch as a loader of the user's gave it; None without a loader.
     """
 
     inputs: Tensor
     labels: Tensor
     ids: Tensor
     notes: tuple[str, ...] = ()
+    loaded: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes of batches that a model is likely to answer: the user's, that of a clean pass."""
+        clean = len(self.chunks()[0])
+        return (clean,) if self.loaded is None else (self.loaded, clean)
 
     def chunks(self) -> tuple[Tensor, ...]:
         """The inputs in batches for a pass that keeps nothing for gradients."""
@@ -50,11 +58,19 @@ class Samples:
 
 
 class Pairs(NamedTuple):
-    """Inputs and labels as they came, unchecked, and what a reader should know of them."""
+    """Inputs and labels as they came, unchecked, and what a reader should know of them.
+
+    Attributes:
+        inputs: Of all samples.
+        labels: Likewise.
+        notes: In words.
+        loaded: Samples of a batch as a loader of the user's gave it; None without a loader.
+    """
 
     inputs: Any
     labels: Any
     notes: tuple[str, ...] = ()
+    loaded: int | None = None
 
 
 def read_samples(data: Any) -> Pairs:
@@ -84,16 +100,21 @@ def _read(data: Any) -> Pairs:
         data.setup("test")
         data = _single_loader(data.test_dataloader())
     if isinstance(data, Dataset):
-        data = DataLoader(data, batch_size=256)
+        return _loaded(DataLoader(data, batch_size=256))._replace(loaded=None)
     if isinstance(data, DataLoader):
-        inputs, labels = _concatenated(data)
-        return Pairs(inputs, labels, _loader_notes(data, len(labels)))
+        return _loaded(data)
     if isinstance(data, tuple | list) and len(data) == 2:
         return Pairs(*data)
     raise DataError(
         f"data is a {type(data).__name__}: expected (inputs, labels), a torch Dataset, a "
         f"DataLoader or a LightningDataModule{_pair_of(data)}"
     )
+
+
+def _loaded(loader: DataLoader[Any]) -> Pairs:
+    batches = _batches(loader)
+    inputs, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return Pairs(inputs, labels, _loader_notes(loader, len(labels)), len(batches[0][0]))
 
 
 def _pair_of(data: Any) -> str:
@@ -134,7 +155,7 @@ def _loader_notes(loader: DataLoader[Any], read: int) -> tuple[str, ...]:
     return (f"the DataLoader has drop_last=True: {held - read} of {held} samples were left out",)
 
 
-def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
+def _batches(batches: Iterable[Any]) -> list[tuple[Tensor, Tensor]]:
     inputs, labels = [], []
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -158,7 +179,7 @@ def _concatenated(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
             f"inputs come in several shapes, {' and '.join(map(str, sorted(shapes)))}: expected "
             "one shape for all samples"
         )
-    return torch.cat(inputs), torch.cat(labels)
+    return list(zip(inputs, labels, strict=True))
 
 
 def _picked_of(batch: Any) -> str:
@@ -197,7 +218,8 @@ def check_samples(
         inputs = _checked_inputs(pairs.inputs, len(labels))
         inputs, notes = _within(inputs, Box.of(bounds, shape=tuple(inputs.shape[1:])))
     notes += _mapping_note(classes)
-    return Samples(inputs, labels, torch.arange(len(labels)), (*pairs.notes, *notes))
+    ids = torch.arange(len(labels))
+    return Samples(inputs, labels, ids, (*pairs.notes, *notes), pairs.loaded)
 
 
 def _checked_inputs(value: Any, labels: int) -> Tensor:
@@ -301,11 +323,13 @@ def stratified(samples: Samples, count: int, seed: int) -> Samples:
         for label, quota in zip(classes, quotas, strict=True)
     ]
     rows = torch.from_numpy(np.sort(np.concatenate(chosen)))
-    return Samples(
-        samples.inputs[rows],
-        samples.labels[rows],
-        samples.ids[rows],
-        (*samples.notes, f"{count} of {len(samples)} samples drawn, stratified, seed {seed}"),
+    note = f"{count} of {len(samples)} samples drawn, stratified, seed {seed}"
+    return replace(
+        samples,
+        inputs=samples.inputs[rows],
+        labels=samples.labels[rows],
+        ids=samples.ids[rows],
+        notes=(*samples.notes, note),
     )
 
 

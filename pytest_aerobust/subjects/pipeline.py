@@ -98,7 +98,7 @@ class Classifier:
         passing: How gradients pass the filter; None lets the filter's own gradient decide.
         draws: How many answers are averaged, where filter or model draw random numbers.
         seed: Seed of whatever filter or model draw from the global generators.
-        usual: The size of a batch in the clean pass.
+        sizes: Of batches that they are likely to answer.
         layout: Of the weights of both; given up where a question fails.
         loan: Of both; thawed where they do not answer frozen.
 
@@ -116,14 +116,14 @@ class Classifier:
         passing: FilterGradient | None = None,
         draws: int = 1,
         seed: int = 0,
-        usual: int = 2,
+        sizes: tuple[int, ...] = (),
         layout: Layout | None = None,
         loan: Loan | None = None,
     ) -> None:
         self.name, self.draws = name, draws
         self._seed, self._asked = seed, 0
         self._stream, self._layout = Stream(_derived(seed, name)), layout
-        self._batches = {part: Batches(part, usual) for part in ("filter", "model")}
+        self._batches = {part: Batches(part, sizes) for part in ("filter", "model")}
         # Whether gradients are recorded at every question, as in the user's hands.
         self._loan, self._recording = loan, False
         self._filter, self._passing = filter, passing

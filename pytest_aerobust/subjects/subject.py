@@ -188,7 +188,7 @@ class Subject:
             front=self.front,
             draws=self.draws,
             seed=seed,
-            usual=len(self.samples.chunks()[0]),
+            sizes=self.samples.sizes,
             layout=layout,
             loan=loan,
         )
@@ -205,11 +205,10 @@ class Subject:
                 answers=answers,
                 passing=self.filter_gradient,
             ),
-            samples=Samples(
-                self.samples.inputs.to(device=device, dtype=floating_dtype(self.model)),
-                self.samples.labels.to(device),
-                self.samples.ids,
-                self.samples.notes,
+            samples=replace(
+                self.samples,
+                inputs=self.samples.inputs.to(device=device, dtype=floating_dtype(self.model)),
+                labels=self.samples.labels.to(device),
             ),
         )
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from pytest_aerobust import FilterError, ModelError
 from pytest_aerobust.subjects.pipeline import Classifier
@@ -57,13 +58,57 @@ def test_logits_and_gradients_of_few_samples(model, data, around, form, rows):
     """Copies that fill a batch up change neither the answers nor the gradients."""
 
     def asked(part):
-        side = Classifier("model", part, None, None, usual=24)
+        side = Classifier("model", part, None, None, sizes=(24,))
         inputs = data[0][:rows].clone().requires_grad_()
         logits = side(inputs)
         return logits, side.gradient((logits * torch.tensor([2.0, -1.0])).sum(), inputs)
 
     for found, expected in zip(asked(around(**SMALL[form])), asked(model), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def of_ten(inputs):
+    """As a model that keeps a state for each row of its batch."""
+    return inputs + torch.zeros(10, 4)
+
+
+@pytest.mark.parametrize("attack", ["bim", "boundary"])
+def test_a_model_for_batches_as_the_loader_gives_them(attacked, around, data, attack):
+    """Who is asked for more at once than a loader ever gave is asked in the loader's batches."""
+    settings = {"attack": attack, "attack_args": {"steps": 20}}
+    loader = DataLoader(TensorDataset(*data), batch_size=10)
+    found = attacked(around(before=of_ten), loader, **settings)
+    assert found.unfiltered == attacked(on=loader, **settings).unfiltered
+    assert any(f"the model {NOTE} " in note and "24 (" in note for note in found.notes)
+
+
+def test_a_filter_for_batches_as_the_loader_gives_them(attacked, data):
+    """A filter is asked as a model is, also where only some of the samples are drawn."""
+    loader = DataLoader(TensorDataset(*data), batch_size=10)
+    found = attacked(filter=of_ten, on=loader, samples=21)
+    expected = attacked(filter=nn.Identity(), on=loader, samples=21)
+    assert found.filtered == expected.filtered
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10, 24, 30], ids=lambda rows: f"{rows} samples")
+def test_logits_and_gradients_in_parts(model, data, around, rows):
+    """Each sample has its answer and its gradient, whatever part it was asked in."""
+
+    def asked(part):
+        side = Classifier("model", part, None, None, sizes=(24, 10))
+        inputs = data[0].repeat(2, 1)[:rows].clone().requires_grad_()
+        logits = side(inputs)
+        return logits, side.gradient((logits * torch.tensor([2.0, -1.0])).sum(), inputs)
+
+    fixed = around(before=lambda inputs: of_ten(inputs.mul_(1)))
+    for found, expected in zip(asked(fixed), asked(model), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_way_out_for_a_fixed_size(attacked, around, data, refused):
+    """Without a loader nobody knows the size: the message says how to tell it."""
+    with refused(ModelError, "one size alone", "DataLoader", "batch_size"):
+        attacked(around(before=of_ten))
 
 
 def test_what_was_filled_up_is_told(attacked, around):
