@@ -10,6 +10,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.subjects.state import kept_buffers
+from pytest_aerobust.subjects.tensors import plain_parts, same_content
 
 
 class _Kept(NamedTuple):
@@ -90,12 +91,12 @@ class Loan:
 
         A judge asks between an attacker's question and its gradient.
         """
-        weights = {_storage(parameter) for parameter in self._parameters}
+        weights = {place for parameter in self._parameters for place in _storages(parameter)}
 
         def pack(saved: Tensor) -> tuple[Tensor, int]:
             # Detached, as a saved output would else hold itself.
             kept = saved.detach()
-            kept = kept.clone() if _storage(saved) in weights else kept
+            kept = kept.clone() if weights & _storages(saved) else kept
             return kept, kept._version
 
         with torch.enable_grad(), saved_tensors_hooks(pack, _unpacked):
@@ -158,8 +159,8 @@ def _unpacked(packed: tuple[Tensor, int]) -> Tensor:
     return kept
 
 
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+def _storages(tensor: Tensor) -> set[int]:
+    return {part.untyped_storage().data_ptr() for part in plain_parts(tensor.detach())}
 
 
 def _in_train_mode(part: nn.Module) -> bool:
@@ -197,5 +198,5 @@ def _restore(kept: _Kept) -> None:
     pairs = [(kept.data, kept.content), (kept.gradient, kept.slope)]
     with torch.no_grad():
         for tensor, content in pairs:
-            if tensor is not None and content is not None and not torch.equal(tensor, content):
+            if tensor is not None and content is not None and not same_content(tensor, content):
                 tensor.copy_(content)

@@ -11,6 +11,7 @@ from numpy.random import mtrand
 from torch import nn
 
 from pytest_aerobust.subjects.precision import full_float32
+from pytest_aerobust.subjects.tensors import plain_parts, same_content
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def kept_buffers(modules: list[nn.Module]) -> Iterator[None]:
             # Forward may have put another tensor in its place, of whatever shape.
             part._buffers[name] = buffer
             # Written only where it changed: a frozen or shared buffer stays untouched.
-            if not torch.equal(buffer, content):
+            if not same_content(buffer, content):
                 with torch.no_grad():
                     buffer.copy_(content)
 
@@ -37,7 +38,7 @@ def kept_buffers(modules: list[nn.Module]) -> Iterator[None]:
 def digest(modules: Iterable[nn.Module]) -> tuple[int, ...]:
     """One number for each weight and buffer, another one wherever a bit differs."""
     tensors = (t for module in modules for t in (*module.parameters(), *module.buffers()))
-    return tuple(_hash(tensor.detach()) for tensor in tensors)
+    return tuple(_hash(part) for tensor in tensors for part in plain_parts(tensor.detach()))
 
 
 def _hash(tensor: torch.Tensor) -> int:

@@ -80,6 +80,30 @@ def not_plain(tensor: Tensor) -> str:
     return "" if tensor.layout is torch.strided else f"a tensor of layout {tensor.layout}"
 
 
+def plain_parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The plain tensors that hold all of a tensor in whatever layout, the same memory if it can be.
+
+    Torch neither compares sparse tensors nor looks at their storage.
+    """
+    if tensor.is_nested:
+        return tensor.unbind()
+    if tensor.layout is torch.strided:
+        return (tensor,)
+    if tensor.layout is torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return (tensor.to_dense(),)
+
+
+def same_content(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one layout hold the same numbers in the same form."""
+    parts = plain_parts(one.detach()), plain_parts(other.detach())
+    return len(parts[0]) == len(parts[1]) and all(map(torch.equal, *parts))
+
+
 def _native(array: np.ndarray) -> np.ndarray:
     """An array in a type that torch computes in, where there is one for its numbers."""
     if array.dtype.kind == "O":

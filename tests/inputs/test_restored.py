@@ -169,6 +169,80 @@ def test_buffers_that_a_forward_rebinds(attacked, normed):
     assert net.calls == 0
 
 
+# As torch hands them out, and back into what a product takes.
+LAYOUTS = {
+    "COO": torch.Tensor.to_sparse,
+    "CSR": torch.Tensor.to_sparse_csr,
+    "CSC": torch.Tensor.to_sparse_csc,
+    "BSR": lambda weight: weight.to_sparse_bsr((2, 2)),
+    "MKL-DNN": torch.Tensor.to_mkldnn,
+    "nested": lambda weight: torch.nested.nested_tensor([weight]),
+}
+
+
+class Mixing(nn.Module):
+    """Mixes its inputs by a matrix in some layout, which it may write into."""
+
+    def __init__(self, model, kind, matrix, write=lambda matrix: None):
+        super().__init__()
+        self.model, self.write = model, write
+        if kind == "buffer":
+            self.register_buffer("matrix", matrix)
+        else:
+            self.matrix = nn.Parameter(matrix, requires_grad=kind == "parameter")
+
+    def forward(self, inputs):
+        with torch.no_grad():
+            self.write(self.matrix)
+        matrix = self.matrix
+        plain = matrix.unbind()[0] if matrix.is_nested else matrix.to_dense()
+        return self.model(inputs @ plain.detach())
+
+
+@pytest.mark.filterwarnings("ignore:.*prototype", "ignore:Sparse.*beta")
+@pytest.mark.parametrize("kind", ["buffer", "frozen parameter", "parameter"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_weights_in_any_layout(attacked, model, layout, kind):
+    """A model with sparse weights is measured as its dense twin is."""
+    found = attacked(Mixing(model, kind, LAYOUTS[layout](torch.eye(4))))
+    assert found.unfiltered == attacked().unfiltered
+    assert not any(e.void for e in found.evidence)
+
+
+@pytest.mark.parametrize("layout", ["COO", "CSR", "MKL-DNN"])
+def test_sparse_buffers_that_a_forward_changes(attacked, model, layout):
+    """They come back as they were, and that they changed is seen."""
+    net = Mixing(model, "buffer", LAYOUTS[layout](torch.eye(4)), lambda matrix: matrix.mul_(0.999))
+    matrix = net.matrix
+    found = attacked(net)
+    assert any(e.void for e in found.evidence)
+    assert net.matrix is matrix
+    assert torch.equal(matrix.to_dense(), torch.eye(4))
+
+
+@pytest.mark.parametrize("kind", ["buffer", "parameter"])
+@pytest.mark.parametrize("layout", ["COO", "CSR"])
+def test_sparse_weights_of_a_model_that_adapts(attacked, model, layout, kind):
+    """A model that differentiates by its weights, and writes into them, may have sparse ones."""
+
+    class Adapting(Mixing):
+        def forward(self, inputs):
+            torch.autograd.grad(self.model(inputs).sum(), self.model.weight)
+            return super().forward(inputs)
+
+    net = Adapting(model, kind, LAYOUTS[layout](torch.eye(4)), lambda matrix: matrix.mul_(0.999))
+    found = attacked(net)
+    assert any(e.void for e in found.evidence)
+    assert torch.equal(net.matrix.to_dense(), torch.eye(4))
+
+
+def test_an_error_beside_sparse_weights(attacked, model, refused):
+    """Giving them back hides no error of the model's own."""
+    net = Mixing(model, "buffer", torch.eye(4).to_sparse(), lambda matrix: 1 / 0)
+    with refused(ModelError, "model raised ZeroDivisionError"):
+        attacked(net)
+
+
 def test_modes_that_a_forward_sets(attacked, normed):
     """A forward that switches itself to train mode moves no statistics for good."""
 
