@@ -36,6 +36,11 @@ class Loan:
         # Frozen TorchScript has no mode.
         self._modes: list[bool | None] = [getattr(part, "training", None) for part in self._parts]
         self._parameters = [p for module in modules for p in module.parameters()]
+        self._places = [
+            (part, name, parameter)
+            for part in self._parts
+            for name, parameter in part.named_parameters(recurse=False, remove_duplicate=False)
+        ]
         self._needed = [p.requires_grad for p in self._parameters]
         self._homes = [_homes(module) for module in modules]
         self._kept: list[_Kept] = []
@@ -104,6 +109,10 @@ class Loan:
 
     def give_back(self) -> None:
         """Everything as it was taken."""
+        for part, name, parameter in self._places:
+            # Forward may have put another one in its place, or no parameter at all.
+            if getattr(part, name, None) is not parameter:
+                setattr(part, name, parameter)
         for kept in self._kept:  # where they were used, before they go home
             _restore(kept)
         for module, home in zip(self._modules, self._homes, strict=True):

@@ -169,6 +169,56 @@ def test_buffers_that_a_forward_rebinds(attacked, normed):
     assert net.calls == 0
 
 
+def as_a_parameter(layer):
+    layer.bias = nn.Parameter(layer.bias.detach() + 1e-3)
+
+
+def as_a_tensor(layer):
+    bias = layer.bias.detach()
+    del layer.bias
+    layer.bias = bias + 1e-3
+
+
+def tied(layer):
+    layer.weight = layer.twin.weight = nn.Parameter(layer.weight.detach() * 2)
+
+
+@pytest.mark.parametrize("replace", [as_a_parameter, as_a_tensor, tied])
+def test_parameters_that_a_forward_replaces(attacked, normed, replace):
+    """The very parameters come back, also one that several layers share; the change is seen."""
+
+    class Replacing(Normed):
+        def forward(self, inputs):
+            replace(self.model)
+            return super().forward(inputs)
+
+    net = Replacing(normed.model)
+    if replace is tied:
+        net.model.twin = nn.Linear(4, 2)
+        net.model.twin.weight = net.model.weight
+    before = state_of(net)
+    found = attacked(net)
+    assert any(e.void for e in found.evidence)
+    assert state_of(net) == before
+    assert isinstance(net.model.bias, nn.Parameter)
+
+
+@pytest.mark.parametrize("attack", ["bim", "LinfPGD"])
+def test_parameters_come_back_after_an_error(attacked, normed, attack):
+    """Also those that were replaced before the model broke down."""
+
+    class Replacing(Normed):
+        def forward(self, inputs):
+            as_a_parameter(self.model)
+            raise KeyError("broken")
+
+    net = Replacing(normed.model)
+    before = state_of(net)
+    with pytest.raises(ModelError, match="broken"):
+        attacked(net, attack=attack)
+    assert state_of(net) == before
+
+
 # As torch hands them out, and back into what a product takes.
 LAYOUTS = {
     "COO": torch.Tensor.to_sparse,
