@@ -524,6 +524,42 @@ class TestCounterexamples:
         assert figures.counterexamples(kept, x, y, evaluation=found)
         assert figures.counterexamples(kept, x.double(), y, evaluation=found)
 
+    @staticmethod
+    def of_sums(scale=1.0):
+        """A model of the sum of 6 numbers, and 8 inputs a little beyond the bounds.
+
+        Those inside their bounds fall where 5 numbers move by 0.042 to 0.048 each.
+        """
+        model = nn.Linear(6, 2)
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([[-1.0] * 6, [1.0] * 6]) / scale)
+            model.bias.copy_(torch.tensor([3.0, -3.0]))
+        beyond = torch.tensor([-9e-7, 1 + 9e-7]).expand(8, 2)
+        away = torch.linspace(0.21, 0.24, 8) * torch.tensor([1.0, -1.0] * 4) / 4
+        inside = 0.5 + away[:, None].expand(8, 4)
+        x = torch.cat([beyond, inside], dim=1) * scale
+        return model, x, model(x).argmax(dim=1)
+
+    @pytest.mark.parametrize("disturb", [None, {"noise": 0.05}])
+    @pytest.mark.parametrize("make", [torch.Tensor.numpy, torch.Tensor.double, torch.Tensor.tolist])
+    def test_of_inputs_that_were_clipped_are_drawn(self, make, disturb):
+        """Inputs that left the bounds by rounding are taken as the evaluation took them."""
+        model, x, y = self.of_sums()
+        kept, sizes = Counterexamples(), {"attack": "bim", "eps": 0.05, "disturb": disturb}
+        found = evaluate(model, (x, y), on_examples=kept, **sizes)
+        assert any("were clipped" in note for note in found.notes)
+        assert figures.counterexamples(kept, make(x), y, evaluation=found)
+
+    def test_of_other_units_need_their_bounds(self):
+        """Where a disturbance was clipped to other bounds than the figure's, the error says so."""
+        model, x, y = self.of_sums(255.0)
+        kept, bounds = Counterexamples(), (0.0, 255.0)
+        sizes = {"attack": "bim", "eps": 12.75, "disturb": {"noise": 9.0}, "bounds": bounds}
+        found = evaluate(model, (x, y), on_examples=kept, **sizes)
+        with pytest.raises(ContractError, match=r"its bounds=.*here \(0, 1\)"):
+            figures.counterexamples(kept, x, y, evaluation=found)
+        assert figures.counterexamples(kept, x, y, evaluation=found, bounds=bounds)
+
     def test_of_a_bare_model_are_the_default(self, digits):
         """Without a filter the pipeline is the model alone; an arm that is named is that one."""
         kept = Counterexamples()

@@ -15,11 +15,23 @@ from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.examples import Counterexample
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.box import Box
-from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.data import ROUNDING, Samples
 
 _CHUNK = 256
 # Share of eps that the outputs of a filter may be off by, where they were computed once more.
 _AGAIN = 1e-3
+
+
+def clipped(inputs: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Inputs as an evaluation with these bounds takes them: what left them by rounding is clipped.
+
+    Inputs that lie farther outside it refuses, so it had other bounds, and these are those of the
+    colours alone.
+    """
+    low, high = bounds
+    slack = ROUNDING * (high - low)
+    outside = inputs.size and (inputs.min() < low - slack or inputs.max() > high + slack)
+    return inputs if outside else inputs.clip(low, high)
 
 
 def attacked_inputs(
@@ -77,8 +89,10 @@ def check_ball(
                 f"the example of sample {part[int(outside.nonzero()[0])].sample} lies "
                 f"{far[0].item():.4g} ({norm}) from its input, outside the ball of the evaluation "
                 f"in the title (eps={eps:.4g}): give the examples that were kept of this "
-                "evaluation (on_examples= of the same evaluate(...)) and the inputs that it "
-                "attacked; under threat='behind-filter' those are the filter's outputs"
+                "evaluation (on_examples= of the same evaluate(...)), the inputs that it "
+                f"attacked and its bounds=, to which disturbances were clipped (here "
+                f"({bounds[0]:g}, {bounds[1]:g})); under threat='behind-filter' the inputs are the "
+                "filter's outputs"
             )
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from pytest_aerobust.arguments import Bounds, checked_bounds, checked_count
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.examples import Counterexample, Counterexamples
-from pytest_aerobust.figures.balls import attacked_inputs, check_ball
+from pytest_aerobust.figures.balls import attacked_inputs, check_ball, clipped
 from pytest_aerobust.figures.drawing import as_array, entitle, new_figure, short
 from pytest_aerobust.figures.view import ArmName, conditions
 from pytest_aerobust.results import Evaluation
@@ -71,7 +71,8 @@ def counterexamples(
         arm: Whose examples; None takes the pipeline's: ``filtered`` where there was a filter, or
             else ``unfiltered``.
         count: How many at most.
-        bounds: Smallest and largest value of an input; what lies outside is drawn as they are.
+        bounds: Smallest and largest value of an input, as they were evaluated; what lies outside
+            is drawn as they are.
         evaluation: The one that the examples were kept of. It gives the title what was measured,
             and the classes their names. Where it disturbed its inputs, the disturbed ones are
             drawn, as the attacker saw them.
@@ -82,7 +83,7 @@ def counterexamples(
         FilterError: The filter fails, or changes shape or dtype.
     """
     module, limits = filter_module(filter), checked_bounds(bounds)
-    originals, names = as_array(inputs), as_array(labels)
+    originals, names = clipped(as_array(inputs), limits), as_array(labels)
     shown = arm or _pipeline_arm(kept, filter, evaluation)
     found = kept.of(shown)
     _check_origin(kept, shown, originals, names)

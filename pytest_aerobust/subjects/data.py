@@ -20,7 +20,7 @@ from pytest_aerobust.subjects.tensors import as_tensor, checked_as, described, k
 # Samples of a clean pass.
 _CLEAN_CHUNK = 256
 # Values outside the bounds by less than this share of their span are rounding: clipped.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 # Inputs that use less than this share of the bounds probably come in other units.
 _NARROW = 0.05
 
@@ -268,7 +268,7 @@ def _within(inputs: Tensor, box: Box) -> tuple[Tensor, list[str]]:
     low, high = (end.to(inputs.device) for end in (box.low, box.high))
     values = inputs.flatten() if box.uniform else inputs
     smallest, largest = values.amin(dim=0).double(), values.amax(dim=0).double()
-    span, slack = high - low, _ROUNDING * (high - low)
+    span, slack = high - low, ROUNDING * (high - low)
     outside = (smallest < low - slack) | (largest > high + slack)
     if outside.any():
         raise DataError(
