@@ -73,6 +73,10 @@ _HEAVY = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     if name in _HEAVY:
         return getattr(import_module(_HEAVY[name]), name)

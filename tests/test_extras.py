@@ -17,6 +17,7 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 
 import lightning_modules
+import pytest_aerobust
 
 ROOT = Path(__file__).parents[1]
 
@@ -176,6 +177,12 @@ def test_lightning_modules_need_their_extra_alone(tmp_path):
     # torchmetrics reads from the package's metadata, which stay, that it may import matplotlib.
     result = run(tmp_path, code, only("lightning") - {"matplotlib"})
     assert result.stdout == "True\n360\n", result.stderr
+
+
+@pytest.mark.parametrize("package", [lightning_modules, pytest_aerobust])
+def test_names_that_load_lazily_are_listed(package):
+    """Whoever looks around, by `dir` or by completion, sees every public name."""
+    assert {*package.__all__} <= {*dir(package)}
 
 
 EXPORTED = {

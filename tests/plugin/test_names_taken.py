@@ -27,13 +27,13 @@ from pytest_aerobust import robust
 @robust("bim", 0.5, min_acc=0.9)
 def test_fails(): pass
 """
-FIXTURE = """
+OURS = "from lightning_modules.datasets import Digits\n"
+FIXTURE = f"""
 import pytest
 
 @pytest.fixture
 def own():
-    from lightning_modules.datasets import Digits
-
+    {OURS}
 def test_it(own): pass
 """
 BORROWS = "from lightning_modules import load_estimator\n"
@@ -82,6 +82,47 @@ def test_what_hides_our_package_is_said(folder, own_process, place, options):
     assert "the name lightning_modules belongs to" in said
     assert str(folder / "lightning_modules" / "__init__.py") in said
     assert "load_estimator is also in pytest_aerobust" in said
+
+
+NOT_FOUND = {
+    "a module": "from lightning_modules.net import Net\n",
+    "a package in it": "import lightning_modules.sub.net\n",
+    "its name": "from lightning_modules import net\n",
+    "the same name as ours": "from lightning_modules.datasets import Own\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "place"),
+    [
+        *((form, "test_it.py") for form in NOT_FOUND),
+        *(("a module", place) for place in ("conftest.py", "fixture")),
+    ],
+)
+def test_what_our_package_hides_is_said(tmp_path, own_process, place, form):
+    """A folder without `__init__.py` never comes before a package, wherever it stands."""
+    hidden = tmp_path / "lightning_modules"
+    (hidden / "sub").mkdir(parents=True)
+    for name in ("net.py", "datasets.py", "sub/net.py"):
+        (hidden / name).write_text(OWN)
+    (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
+    if place == "fixture":
+        text = FIXTURE.replace(OURS, NOT_FOUND[form])
+        (tmp_path / "test_it.py").write_text(text)
+    else:
+        (tmp_path / place).write_text(f"{NOT_FOUND[form]}\ndef test_it(): pass\n")
+    result = own_process(tmp_path)
+    said = " ".join((result.stdout + result.stderr).split())
+    assert f"{hidden} has no __init__.py" in said
+    assert "Rename the folder, or put an __init__.py into it" in said
+
+
+def test_what_our_package_lacks_is_no_fault_of_a_folder(tmp_path, own_process):
+    """Where no folder of that name is there, Python's own words are all."""
+    (tmp_path / "test_it.py").write_text("import lightning_modules.net\n")
+    result = own_process(tmp_path)
+    assert "No module named 'lightning_modules.net'" in result.stdout
+    assert "__init__.py into it" not in result.stdout
 
 
 def test_nothing_is_said_of_other_errors(folder, own_process):
