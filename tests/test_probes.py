@@ -7,7 +7,12 @@ import torch
 from torch import nn
 
 from pytest_aerobust.attacks.search import Problem
-from pytest_aerobust.evidence.sameness import same_gradients, same_logits, sketched
+from pytest_aerobust.evidence.sameness import (
+    same_classes,
+    same_gradients,
+    same_logits,
+    sketched,
+)
 from pytest_aerobust.history.probes import Probes
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.subject import build_subject
@@ -61,6 +66,19 @@ def test_what_is_exact_leaves_rounding_no_excuse(logits):
     other = logits + 3e-4 * (torch.arange(64) == 7)[:, None]
     assert same_logits(logits, other)
     assert not same_logits(logits, other, exact=True)
+
+
+def test_one_class_that_turned(logits):
+    """One sample answered otherwise is a change, unless rounding could turn it."""
+    classes = logits.argmax(dim=1)
+    turned = classes.clone()
+    turned[7] = logits[7].topk(2).indices[1]
+    assert same_classes(classes, logits)
+    assert not same_classes(turned, logits)
+    logits[8:] *= 1e6
+    assert not same_classes(turned, logits)
+    logits[7, turned[7]] = logits[7].max() - 1e-6
+    assert same_classes(turned, logits)
 
 
 def test_gradients_may_turn_at_a_kink():
@@ -134,7 +152,32 @@ def trail(data):
 def test_a_model_that_differs_off_the_data(data, trail, off, same):
     """Answers and gradients between the data tell one model from another."""
     probes = Probes.from_dict(asked(data, trail).to_dict())
-    assert probes.hold(build_subject(Net(off), data), None) == same
+    assert probes.hold(build_subject(Net(off), data), range(100), None) == same
+
+
+@pytest.mark.parametrize("side", ["model", "filter"])
+def test_clean_answers_without_an_attack(data, side):
+    """Where nothing was searched, one sample in a hundred that is wrong now is told."""
+
+    def off(x):
+        return torch.where((x == data[0][77]).all(dim=1)[:, None], -x, x)
+
+    def subject(way):
+        if side == "filter":
+            return build_subject(Net(), data, filter=way)
+        return build_subject(nn.Sequential(_Way(way), Net()), data)
+
+    trail = Trail(0, (Role("unfiltered", "unfiltered", False),))
+    made = Probes.of(subject(lambda x: x), range(100), trail, None)
+    probes = Probes.from_dict(made.to_dict())
+    assert probes.hold(subject(lambda x: x), range(100), None)
+    assert not probes.hold(subject(off), range(100), None)
+
+
+class _Way(nn.Module):
+    def __init__(self, way):
+        super().__init__()
+        self.forward = way
 
 
 def test_probes_are_bounded(data):
@@ -200,7 +243,7 @@ def test_no_model_is_changed_by_its_probes(data, trail):
     """Weights, modes and gradients' flags are what they were."""
     net = Net().train()
     before = copy.deepcopy(net.state_dict())
-    asked(data, trail).hold(build_subject(net, data), None)
+    asked(data, trail).hold(build_subject(net, data), range(100), None)
     assert net.training
     assert net.layer.weight.requires_grad
     assert net.layer.weight.grad is None

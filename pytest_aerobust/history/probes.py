@@ -2,21 +2,28 @@
 
 Weights, code and data can be told by digests, but what a model does depends on more: a variable
 of the environment, a file that it reads, another version of a library. So every measurement is
-kept with what was answered at some of the points that its attack went through, and with the
-gradients there where it followed them; the model of today must say the same.
+kept with what was answered to the samples themselves, on which clean accuracy rests, at some of the
+points that its attack went through, and with the gradients there where it followed them; the model
+of today must say the same.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
 from pytest_aerobust.errors import AerobustError, ModelError
-from pytest_aerobust.evidence.sameness import same_gradients, same_logits, sketched
+from pytest_aerobust.evidence.sameness import (
+    same_classes,
+    same_gradients,
+    same_logits,
+    sketched,
+)
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.subject import SIDES, Sides, Subject
@@ -25,6 +32,9 @@ from pytest_aerobust.trail import Role, Trail
 # Samples that nobody attacked, asked about in front of all others, and their bytes; of the points
 # of an attack.
 _CLEAN, _CLEAN_BYTES, _MOST_BYTES = 8, 2**19, 6 * 2**20
+# Samples that nobody attacked whose classes are asked for: all, or a draw of so many. A change of
+# one answer in a thousand escapes that once in sixty times, of however many samples.
+_MOST_CLASSES = 4096
 # Points at which gradients are asked for, and fewer points than which say too little.
 _GRADIENTS, _FEWEST = 32, 4
 # Inputs that are asked about together.
@@ -65,12 +75,14 @@ class Probes:
         clean: How many of the points of each arm are samples that nobody attacked: the first.
         points: By arm, ``(n, ...)``.
         answers: For each role.
+        classes: What each side that an arm may judge answers to the samples, ``(n,)``.
     """
 
     roles: tuple[Role, ...]
     clean: int
     points: Mapping[str, Tensor]
     answers: tuple[Answer, ...]
+    classes: Mapping[str, Tensor]
 
     @classmethod
     def of(
@@ -80,7 +92,7 @@ class Probes:
 
         Args:
             subject: Who is asked.
-            samples: Places of its samples, those to be asked about first.
+            samples: Places of its samples, in an order that their content alone decides.
             trail: Where the attack went.
             device: Where to run; None stays where the model is.
 
@@ -98,15 +110,28 @@ class Probes:
         if not trail.steady or _FEWEST * inputs[0].nbytes > _MOST_BYTES:
             return None
         found = _answers(subject, trail.roles, points, len(clean), device)
-        if found is None:
+        logits = _clean_logits(subject, samples, device)
+        if found is None or logits is None:
             return None
-        return cls(trail.roles, len(clean), points, found)
+        classes = {name: said.argmax(dim=1).int() for name, said in logits.items()}
+        return cls(trail.roles, len(clean), points, found, classes)
 
-    def hold(self, subject: Subject, device: str | None) -> bool:
-        """Whether a subject answers all of it as it was answered, but for rounding."""
+    def hold(self, subject: Subject, samples: Sequence[int], device: str | None) -> bool:
+        """Whether a subject answers all of it as it was answered, but for rounding.
+
+        Args:
+            subject: Who is asked, with the same samples.
+            samples: Their places, in the same order.
+            device: Where to run; None stays where the model is.
+        """
         today = _answers(subject, self.roles, self.points, self.clean, device)
-        return today is not None and all(
+        if today is None or not all(
             before.same(now, self.clean) for before, now in zip(self.answers, today, strict=True)
+        ):
+            return False
+        logits = _clean_logits(subject, samples, device)
+        return logits is not None and all(
+            same_classes(before, logits[name]) for name, before in self.classes.items()
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,10 +139,12 @@ class Probes:
         tensors = {f"points {arm}": points for arm, points in self.points.items()}
         for number, answer in enumerate(self.answers):
             tensors |= {f"logits {number}": answer.logits, f"gradients {number}": answer.gradients}
+        tensors |= {f"classes {name}": classes for name, classes in self.classes.items()}
         content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
         return {
             "roles": [list(role) for role in self.roles],
             "clean": self.clean,
+            "judged": list(self.classes),
             "content": b64encode(content).decode("ascii"),
         }
 
@@ -131,7 +158,8 @@ class Probes:
             for number in range(len(roles))
         )
         points = {role.arm: tensors[f"points {role.arm}"] for role in roles}
-        return cls(roles, plain["clean"], points, tuple(answers))
+        classes = {name: tensors[f"classes {name}"] for name in plain["judged"]}
+        return cls(roles, plain["clean"], points, tuple(answers), classes)
 
 
 def _answers(
@@ -159,6 +187,37 @@ def _answer(sides: Sides, role: Role, points: Tensor, clean: int) -> Answer:
     step = -(-len(inputs) // _GRADIENTS)
     slopes = _slopes(side, inputs[::step]) if role.gradient else inputs.new_zeros(0, 1)
     return Answer(torch.cat(parts), slopes.cpu())
+
+
+def _clean_logits(
+    subject: Subject, samples: Sequence[int], device: str | None
+) -> dict[str, Tensor] | None:
+    """What the sides say to the samples ``(n, K)``; None where one can't be asked.
+
+    In batches as large as those of a run's clean pass: answers may hang on that.
+    """
+    places = torch.tensor(samples)[_drawn(len(samples))]
+    batches = torch.split(places, len(subject.samples.chunks()[0]))
+    try:
+        with isolated(0), subject.borrowed(device) as sides, torch.no_grad():
+            judged = {"unfiltered": sides.unfiltered, "pipeline": sides.pipeline}
+            return {
+                name: _settled(side, (sides.samples.inputs[batch] for batch in batches))
+                for name, side in judged.items()
+                if side is not None
+            }
+    except AerobustError:  # a measurement will say so, in its own words
+        return None
+
+
+def _settled(side: Classifier, batches: Iterable[Tensor]) -> Tensor:
+    logits = [side.clean(inputs)[1] for inputs in batches]
+    return side.settle(torch.cat(logits, dim=1)).mean(dim=0).cpu()
+
+
+def _drawn(samples: int) -> np.ndarray:
+    """Of how many samples which are asked about, as places in their order."""
+    return np.sort(np.random.default_rng(0).permutation(samples)[:_MOST_CLASSES])
 
 
 def _slopes(side: Classifier, inputs: Tensor) -> Tensor:

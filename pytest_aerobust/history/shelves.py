@@ -176,8 +176,9 @@ class Shelves:
         evaluation = _rearranged(Evaluation.from_dict(kept["evaluation"]), places)
         if not suffices(evaluation, kept["more"]):
             return None
-        if not Probes.from_dict(kept["probes"]).hold(self._asked, self._device):
-            _LOG.info("measured again: the model answers otherwise where the attack went")
+        probes = Probes.from_dict(kept["probes"])
+        if not probes.hold(self._asked, self._data.order, self._device):
+            _LOG.info("measured again: the model answers otherwise than it did")
             return None
         return replace(evaluation, cached=True), kept["more"]
 

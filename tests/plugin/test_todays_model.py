@@ -421,6 +421,48 @@ def test_whatever_is_kept(suite, modelled, outside, mark):
     assert outcome(suite) == ("failed", False)
 
 
+@pytest.mark.parametrize(
+    "mark",
+    ['"bim", eps=0, min_acc=0.95', '"bim", eps=0.02, min_clean_acc=0.95'],
+)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param("((z > 0.48) & (z < 0.72))[:, None]", id="a tenth of the samples"),
+        pytest.param("torch.tensor(len(x) > 200)", id="large batches"),
+    ],
+)
+def test_floors_that_rest_on_clean_answers(suite, monkeypatch, mark, wrong):
+    """They are held against what the model says to the samples today, in batches as large."""
+    suite.conftest(f"""
+        import os
+
+        class Wrong(Border):
+            def forward(self, x):
+                logits, z = super().forward(x), (x - 0.5).sum(dim=1)
+                return torch.where({wrong}, -logits, logits) if "WRONG" in os.environ else logits
+
+        @pytest.fixture(scope="session")
+        def aerobust_model():
+            return Wrong()
+
+        @pytest.fixture(scope="session")
+        def aerobust_data(many):
+            return many
+    """)
+    suite.tests(f"""
+        @robust({mark})
+        def test_it():
+            pass
+    """)
+    assert outcome(suite) == ("passed", False)
+    assert outcome(suite) == ("passed", True)
+    monkeypatch.setenv("WRONG", "1")
+    verdict, cached = outcome(suite)
+    assert verdict != "passed"
+    assert not cached
+
+
 def test_a_model_with_a_memory_is_not_kept(suite):
     """Who answers the same question otherwise later on can't be known again: measured each time."""
     suite.conftest("""
