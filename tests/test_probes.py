@@ -61,6 +61,31 @@ def test_a_masked_class_hides_no_other(logits):
     assert not same_logits(logits, other)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("huge", [1, 16])
+def test_huge_logits_of_some_samples_hide_no_other(logits, exact, huge):
+    """One sample, or a quarter of all, says nothing of how large the others' logits are."""
+    logits[:huge] *= 1e6
+    other = logits.clone()
+    other[40, 5] += 0.1
+    assert same_logits(logits, logits * (1 + 2e-7), exact=exact)
+    assert not same_logits(logits, other, exact=exact)
+
+
+def test_huge_logits_of_most_hide_no_other_where_rounding_is_the_same(logits):
+    """Where arithmetic is the same each sample's own logits are the scale."""
+    logits[8:] *= 1e6
+    other = logits.clone()
+    other[3, 5] += 0.1
+    assert not same_logits(logits, other, exact=True)
+
+
+def test_a_confident_log_probability_rounds_by_the_others():
+    """Near 1 a probability's logarithm has lost its digits to those of the other classes."""
+    sure = torch.stack([torch.full((64,), -2e-7), torch.linspace(-16, -15, 64)], dim=1)
+    assert same_logits(sure, sure + torch.tensor([1e-7, 0.0]))
+
+
 def test_what_is_exact_leaves_rounding_no_excuse(logits):
     """Where arithmetic is known to be the same, a smaller change is a change."""
     other = logits + 3e-4 * (torch.arange(64) == 7)[:, None]
