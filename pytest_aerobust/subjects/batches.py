@@ -71,6 +71,8 @@ class Batches:
 
 def _in_parts(part: Part, inputs: Tensor, size: int) -> Tensor:
     """What a part makes of inputs, `size` samples at a time."""
+    if len(inputs) <= size:  # the usual case copies no answers
+        return part(_filled(inputs, size))[: len(inputs)]
     return torch.cat([part(_filled(some, size))[: len(some)] for some in torch.split(inputs, size)])
 
 
