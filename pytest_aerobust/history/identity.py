@@ -31,9 +31,6 @@ from pytest_aerobust.subjects.models import closed_over
 
 _PLAIN = (type(None), bool, int, float, complex, Fraction, str, bytes, enum.Enum, Path)
 _OF_TORCH = (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format)
-# Libraries whose code depends on nothing but what it is given, and what reaches beyond that.
-_CLOSED = ("torch.utils.data", "builtins", "abc", "typing", "collections", "numbers")
-_REACHING = {"open", "exec", "eval", "compile", "input", "globals", "__import__"}
 # What a trained Lightning module keeps of its training: it takes no part in an answer.
 _OF_TRAINING = ("_trainer", "_fabric")
 # What code may name and a digest can hold, beside functions, classes and objects of the user's.
@@ -66,13 +63,7 @@ class Identity:
 
     Args:
         seconds: How long following may take; the contents of tensors and arrays don't count.
-
-    Attributes:
-        closed: Whether all code was followed: none of it reaches for a library that might read
-            whatever it likes.
     """
-
-    closed = True
 
     def __init__(self, seconds: float = math.inf) -> None:
         self._seconds, self._started, self._hashing = seconds, time.perf_counter(), 0.0
@@ -119,7 +110,6 @@ class Identity:
                 if isinstance(named, nn.Module):
                     raise
                 # Code may name what takes no part in an answer; its answers tell the rest.
-                self.closed = False
                 self._tell("not followed", type(named).__qualname__)
 
     def _add(self, value: Any) -> None:
@@ -206,28 +196,20 @@ class Identity:
         """What a function of the user's reaches by name waits for its turn."""
         if not of_library(function.__module__):
             names = tuple(dict.fromkeys(names_in(function.__code__)))
-            self.closed &= _REACHING.isdisjoint(names)
             for held in _reached(names, ChainMap(function.__globals__, sys.modules)):
                 self._await(held)
-        else:
-            self._enter_library(function.__module__)
-
-    def _enter_library(self, module: str | None) -> None:
-        self.closed &= f"{module}.".startswith(tuple(f"{name}." for name in _CLOSED))
 
     def _await(self, held: Any) -> None:
         held = _unwrapped(held)
         if isinstance(held, types.ModuleType):
-            self._enter_library(held.__name__)
-        elif isinstance(held, types.FunctionType | type):
+            return
+        if isinstance(held, types.FunctionType | type):
             if of_library(held.__module__):
                 self._by_name(held)
             else:
                 self._named.append(held)
         elif isinstance(held, _VALUES) or not of_library(type(held).__module__):
             self._named.append(held)
-        else:
-            self._enter_library(type(held).__module__)
 
     def _method(self, value: types.MethodType) -> None:
         self._add(value.__func__)
@@ -237,7 +219,6 @@ class Identity:
         self._add([value.func, value.args, value.keywords])
 
     def _by_name(self, value: Any) -> None:
-        self._enter_library(getattr(value, "__module__", None) or value.__name__)
         self._tell(str(getattr(value, "__module__", "")), value.__name__)
 
     def _class(self, value: type) -> None:
@@ -245,10 +226,7 @@ class Identity:
             self._tell(base.__module__, base.__qualname__)
             if base.__flags__ & _MADE_BY_PYTHON:
                 self._source(base)
-            library = of_library(base.__module__)
-            self._body(base, library)
-            if library:
-                self._enter_library(base.__module__)
+            self._body(base, of_library(base.__module__))
 
     def _body(self, value: type, library: bool) -> None:
         """The methods of a class of the user's and its own values; of another, what is put there.

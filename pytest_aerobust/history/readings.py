@@ -1,13 +1,15 @@
 """Data that tests of one session share: read again wherever it may have changed since.
 
 A loader is the same object in every test, and what it gives may be another: a flag that a test
-sets, an array that was changed in place, a file. So it is read for every test, but where all that
-a reading depends on is followed and has not changed.
+sets, an array that was changed in place, a file. So it is read for every test, but where no
+code of the user's takes part in a reading and what it holds has not changed.
 """
 
+import types
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -16,8 +18,10 @@ from pytest_aerobust.errors import DataError
 from pytest_aerobust.history.identity import Identity, NotFollowedError
 from pytest_aerobust.subjects.data import Pairs, read_samples
 
-# Seconds for following what a reading depends on; reading again is no longer.
-_SECONDS = 0.5
+# What a reading by torch's own code alone depends on, whole; a subclass may hold anything else.
+_PLAIN = {type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device}
+_HOLDING = {list, tuple, dict, set, frozenset, Tensor, np.ndarray}
+_TORCH_S_OWN = "torch.utils.data"
 _RESTLESS = (
     "the data differ each time they are read (random numbers of their own?): all tests of a run "
     "use what the first reading gave"
@@ -31,7 +35,7 @@ class _Reading:
     Attributes:
         data: The object, kept since an id is unique only while it lives.
         pairs: What was read.
-        depends: Digest of all that this depends on; None where it can't be known.
+        depends: Digest of all that this depends on; None where code of the user's takes part.
     """
 
     data: Any
@@ -87,10 +91,35 @@ def _bits(tensor: Tensor) -> Tensor:
 
 
 def _depends_on(data: Any) -> str | None:
-    """Digest of all that a reading depends on; None where it may depend on something else."""
-    identity = Identity(_SECONDS)
+    """Digest of all that a reading depends on; None where code of the user's takes part."""
+    contents = _Contents()
     try:
-        identity.add(data)
+        contents.add(data)
     except NotFollowedError:
         return None
-    return identity.digest if identity.closed else None
+    return contents.digest
+
+
+class _Contents(Identity):
+    """A digest of torch's own datasets, loaders and samplers over plain values, tensors and arrays.
+
+    Of whatever else there is the first is refused: code may depend on anything, and following it
+    takes longer than most readings.
+    """
+
+    def _add(self, value: Any) -> None:
+        if not _is_content(value):
+            raise NotFollowedError(f"a {type(value).__qualname__}")
+        super()._add(value)
+
+    def _add_all(self, value: Any) -> None:
+        self._add(value)
+        if self._named:
+            raise NotFollowedError("a class of torch with a method that is none of torch's")
+
+
+def _is_content(value: Any) -> bool:
+    if type(value) in _PLAIN or type(value) in _HOLDING:
+        return True
+    told = value if isinstance(value, type | types.FunctionType) else type(value)
+    return f"{told.__module__}.".startswith(f"{_TORCH_S_OWN}.")
