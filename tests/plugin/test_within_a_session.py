@@ -147,8 +147,8 @@ def test_data_that_changed(suite, given, change):
 @pytest.mark.parametrize(
     ("given", "note"), [("Once()", False), ("Restless()", True), ("Shifted()", False)]
 )
-def test_what_a_reading_changes_is_read_once(suite, given, note):
-    """A stream that is used up, and data that draw numbers of their own, are those of the first."""
+def test_what_a_reading_changes(suite, given, note):
+    """A stream that is used up is that of the first; who draws numbers is read anew and noted."""
     suite.conftest(
         DATASETS
         + f"""
