@@ -103,12 +103,25 @@ def _read(data: Any) -> Pairs:
         return _loaded(DataLoader(data, batch_size=256))._replace(loaded=None)
     if isinstance(data, DataLoader):
         return _loaded(data)
-    if isinstance(data, tuple | list) and len(data) == 2:
+    if isinstance(data, tuple | list) and len(data) == 2 and not all(map(_mixed, data)):
         return Pairs(*data)
     raise DataError(
         f"data is a {type(data).__name__}: expected (inputs, labels), a torch Dataset, a "
         f"DataLoader or a LightningDataModule{_pair_of(data)}"
     )
+
+
+def _mixed(part: Any) -> bool:
+    """Whether it is an input beside its label, or a batch of each: two entries unlike in shape."""
+    pair = isinstance(part, tuple | list) and len(part) == 2
+    return pair and _shape(part[0]) != _shape(part[1])
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Of nested lists, that of their first entries."""
+    if isinstance(value, tuple | list) and value:
+        return (len(value), *_shape(value[0]))
+    return tuple(getattr(value, "shape", ()))
 
 
 def _loaded(loader: DataLoader[Any]) -> Pairs:

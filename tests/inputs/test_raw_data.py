@@ -188,6 +188,14 @@ NO_DATA = {
     "dict": (lambda x, y: {"x": x, "y": y}, "keys 'x', 'y'", "(data['x'], data['y'])"),
     "pairs": (lambda x, y: list(zip(x, y, strict=True)), "24 pairs", "zip(*data)"),
     "batches": (lambda x, y: [(x[:8], y[:8])] * 3, "3 pairs", "torch.cat()"),
+    "two pairs": (lambda x, y: [(x[0], y[0]), (x[1], y[1])], "2 pairs", "zip(*data)"),
+    "two batches": (lambda x, y: ((x[:8], y[:8]), (x[8:], y[8:])), "2 pairs", "torch.cat()"),
+    "two pairs of lists": (lambda x, y: [[[0.1, 0.2], 0], [[0.3, 0.4], 1]], "2 pairs"),
+    "two batches of arrays": (
+        lambda x, y: [[x.numpy(), np.eye(2)[y.numpy()]]] * 2,
+        "2 pairs",
+        "torch.cat()",
+    ),
 }
 
 
@@ -197,6 +205,21 @@ def test_data_that_is_no_pair(attacked, data, refused, kind):
     make, *parts = NO_DATA[kind]
     with refused(DataError, "expected (inputs, labels)", "give ", *parts):
         attacked(on=make(*data))
+
+
+TWO_SAMPLES = {
+    "lists": lambda x, y: (list(x), y.tolist()),
+    "tuples": lambda x, y: (tuple(x), tuple(y)),
+    "nested lists": lambda x, y: [x.tolist(), y.tolist()],
+    "one-hot": lambda x, y: [list(x), np.eye(2)[y.numpy()].tolist()],
+}
+
+
+@pytest.mark.parametrize("form", TWO_SAMPLES)
+def test_two_samples_are_no_two_pairs(attacked, data, form):
+    """Inputs and labels of two samples are a pair of lists, too."""
+    few = tuple(part[:2] for part in data)
+    assert attacked(on=TWO_SAMPLES[form](*few)).unfiltered == attacked(on=few).unfiltered
 
 
 def test_what_the_message_on_pairs_says_works(attacked, data):
