@@ -4,17 +4,25 @@ Nothing that is asked of a model tells how an attack would search today. So what
 measured answers no later run, and a baseline holds what the attack was made of.
 """
 
+import array
+import datetime
+import decimal
+import enum
 import functools
 import hashlib
 import inspect
 import sys
+import time
 import types
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from importlib import import_module, metadata
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pytest_aerobust.attacks.search import setting_text
@@ -23,18 +31,42 @@ from pytest_aerobust.history.identity import names_in, of_library
 
 # Whose versions are part of what a measurement is kept under, and what has no code of its own.
 _KNOWN = {"foolbox", "pytest_aerobust", "torch", "numpy", "scipy", "eagerpy"}
-_PLAIN = (type(None), bool, int, float, complex, Fraction, str, bytes, Tensor, np.ndarray)
+# Values that their own text tells, the same in every process.
+_PLAIN = (
+    *(type(None), bool, int, float, complex, Fraction, decimal.Decimal, str, bytes, bytearray),
+    *(range, slice, PurePath, datetime.date, datetime.time, datetime.timedelta, array.array),
+    *(Tensor, np.ndarray, np.generic, np.dtype, torch.dtype, torch.device),
+)
+# Code that its name tells, where it is none of the user's.
+_CODE = (
+    *(type, types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType),
+    *(types.WrapperDescriptorType, types.MethodWrapperType, np.ufunc),
+)
+# Of known classes those whose objects hold what the user put there. Any other (a logger, a lock, a
+# file) is told by its class: what it holds is nobody's setting, and another in each process.
+_HOLDERS = {"foolbox", "pytest_aerobust", "torch.nn"}
+_SECONDS = 2.0
+# What stands for code that takes longer to follow, and compares with nothing.
+NOT_FOLLOWED = f"not followed, as that takes more than {_SECONDS:g} s"
+_too_long: set[str] = set()
 
 
 def code_of(choice: AttackChoice) -> str:
     """A digest of the code in an attack that comes with no version; empty where there is none.
 
-    It is of source texts, and of the plain values that these name, so that another Python gives
-    the same.
+    It is of source texts, and of the values that these name, so that another Python gives the
+    same. :data:`NOT_FOLLOWED` where that takes too long, of each attack tried once in a process.
     """
-    walk = _Walk()
-    walk.visit(_class_of(choice) if choice.ready is None else choice.ready)
-    walk.visit(choice.arguments)
+    attack = _class_of(choice) if choice.ready is None else choice.ready
+    name = _name(attack if isinstance(attack, type) else type(attack))
+    if name in _too_long:
+        return NOT_FOLLOWED
+    walk = _Walk([attack, choice.arguments], time.perf_counter() + _SECONDS)
+    try:
+        walk.follow()
+    except TimeoutError:
+        _too_long.add(name)
+        return NOT_FOLLOWED
     if not walk.found:
         return ""
     return hashlib.blake2b("\0".join(walk.texts).encode(), digest_size=8).hexdigest()
@@ -54,32 +86,50 @@ def _known(module: str | None) -> bool:
     return root in _KNOWN or root in sys.stdlib_module_names
 
 
+def _name(value: Any) -> str:
+    """What code or a class is called."""
+    name = getattr(value, "__qualname__", getattr(value, "__name__", type(value).__qualname__))
+    return f"{getattr(value, '__module__', None) or 'builtins'}.{name}"
+
+
 class _Walk:
     """Collects the texts of all code that an attack holds and names.
+
+    Args:
+        values: Where to start.
+        until: When to stop, by `time.perf_counter`.
 
     Attributes:
         found: Whether there is any.
         texts: In the order in which they are met, with the values that code names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, values: Iterable[Any], until: float) -> None:
         self.found = False
         self.texts: list[str] = []
+        self._until = until
+        # Each with whether code names it, so that its own values are told, too.
+        self._waiting = deque((value, False) for value in values)
         self._seen: set[int] = set()
         # An id is unique only while its object lives.
         self._alive: list[Any] = []
 
-    def visit(self, value: Any, *, named: bool = False) -> None:
-        """Look for code in a value, and in what it holds.
+    def follow(self) -> None:
+        """Look for code in the values, and in what they hold.
 
-        Args:
-            value: Of whatever kind.
-            named: Whether code names it, so that its own values are told, too.
+        Raises:
+            TimeoutError: That takes too long.
         """
-        if isinstance(value, _PLAIN) or id(value) in self._seen:
-            return
-        self._seen.add(id(value))
-        self._alive.append(value)
+        while self._waiting:
+            if time.perf_counter() > self._until:
+                raise TimeoutError
+            value, named = self._waiting.popleft()
+            if not isinstance(value, _PLAIN) and id(value) not in self._seen:
+                self._seen.add(id(value))
+                self._alive.append(value)
+                self._visit(value, named)
+
+    def _visit(self, value: Any, named: bool) -> None:
         if isinstance(value, type):
             self._class(value)
         elif isinstance(value, types.FunctionType):
@@ -89,7 +139,7 @@ class _Walk:
                 if named:
                     self._named(name, each)
                 else:
-                    self.visit(each)
+                    self._waiting.append((each, False))
 
     def _class(self, value: type) -> None:
         for base in value.__mro__:
@@ -105,7 +155,7 @@ class _Walk:
     def _member(self, function: types.FunctionType, base: type) -> None:
         """A method: its text is that of its class, unless somebody put it there afterwards."""
         if function.__module__ != base.__module__:
-            self.visit(function)
+            self._waiting.append((function, False))
         elif self._is_users(base):
             self._reached(function)
 
@@ -143,9 +193,25 @@ class _Walk:
             self._named(name, value)
 
     def _named(self, name: str, value: Any) -> None:
-        if isinstance(value, _PLAIN):
-            self.texts.append(f"{name}={setting_text(value)}")
-        self.visit(value, named=True)
+        self.texts.append(f"{name}={_told(value)}")
+        self._waiting.append((value, True))
+
+
+def _told(value: Any) -> str:
+    """What is said of a value where code names it, beside what it holds."""
+    if isinstance(value, Tensor | np.ndarray):
+        return setting_text(value)
+    if isinstance(value, enum.Enum):
+        return str(value)
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    if isinstance(value, torch.Generator):
+        return f"generator of seed {value.initial_seed()}"
+    if isinstance(value, np.random.Generator):
+        return f"generator of seed {getattr(value.bit_generator.seed_seq, 'entropy', None)}"
+    return _name(value if isinstance(value, _CODE) else type(value))
 
 
 def _held(value: Any) -> Iterable[tuple[str, Any]]:
@@ -154,15 +220,29 @@ def _held(value: Any) -> Iterable[tuple[str, Any]]:
         return {"func": value.func, "args": value.args, "keywords": value.keywords}.items()
     if isinstance(value, types.MethodType):
         return {"func": value.__func__, "self": value.__self__}.items()
+    kind = type(value)
+    own = [("class", kind)] if not _known(kind.__module__) else []
     if isinstance(value, Mapping):
-        return [(str(key), each) for key, each in value.items()]
+        return [*own, *((str(key), each) for key, each in value.items())]
     if isinstance(value, set | frozenset):
-        return [("", each) for each in sorted(value, key=str)]
-    if isinstance(value, list | tuple):
-        return [("", each) for each in value]
-    if isinstance(value, types.ModuleType | types.BuiltinFunctionType):
-        return ()
-    return {"class": type(value), **getattr(value, "__dict__", {})}.items()
+        return [*own, *(("", each) for each in sorted(value, key=str))]
+    if isinstance(value, list | tuple | deque):
+        return [*own, *(("", each) for each in value)]
+    if isinstance(value, types.SimpleNamespace):
+        return [*own, *vars(value).items()]
+    if own or any(kind.__module__.startswith(known) for known in _HOLDERS):
+        return [("class", kind), *_attributes(value)]
+    return ()
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    """What an object holds in its dictionary and its slots."""
+    yield from getattr(value, "__dict__", {}).items()
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                yield name, getattr(value, name)
 
 
 def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
@@ -181,13 +261,14 @@ def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     while waiting:
         scope = waiting.pop()
         for name in names:
-            held = scope.get(name)
-            if not isinstance(held, types.ModuleType):
-                if held is not None:
-                    yield name, held
-            elif held.__name__ not in seen and not _known(held.__name__):
-                seen.add(held.__name__)
-                if not of_library(held.__name__):
+            held = scope.get(name, scope)
+            if held is scope:
+                continue
+            yield name, held
+            inner = held.__name__ if isinstance(held, types.ModuleType) else None
+            if inner is not None and inner not in seen and not _known(inner):
+                seen.add(inner)
+                if not of_library(inner):
                     waiting.append(vars(held))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_aerobust.contract import Contract
+from pytest_aerobust.history.attack_code import NOT_FOLLOWED
 from pytest_aerobust.history.baseline import Entry, rounded
 from pytest_aerobust.history.fingerprints import DEFAULTS, DataPrint, described, in_order
 from pytest_aerobust.results import (
@@ -133,7 +134,11 @@ def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Where two contracts differ, in words; empty where nowhere."""
     stated = [{**DEFAULTS, **told} for told in (before, now)]
     pairs = {name: [told.get(name) for told in stated] for name in {**before, **now}}
-    told = [f"{name} was {was} and is {now}" for name, (was, now) in pairs.items() if was != now]
+    told = [
+        f"{name} was {was} and is {now}"
+        for name, (was, now) in pairs.items()
+        if was != now or now == NOT_FOLLOWED
+    ]
     return f"the contract changed: {', '.join(told)}" if told else ""
 
 

@@ -1,8 +1,11 @@
 """Attacks with code of the suite's own: never answered from the cache, compared with their like."""
 
 import json
+import sys
 
 import pytest
+
+from pytest_aerobust.history import attack_code
 
 ATTACK = """
     import functools
@@ -134,6 +137,44 @@ def test_foolbox_alone_is_answered(suite, mine, attack):
     assert "attack code" not in entry["contract"]
 
 
+PARTS = """
+    import decimal
+    import math
+    import pathlib
+    from collections import deque
+    from types import SimpleNamespace
+
+    import numpy as np
+    import torch
+    from torch import nn
+
+    class Slotted:
+        __slots__ = ("value",)
+
+        def __init__(self, value):
+            self.value = value
+
+    def part(told):
+        return min(1.0, max(0.9, float(told)))
+"""
+
+# How code makes a number of what it names, and that in two versions.
+VALUES = {
+    "a number of NumPy's": ("PART", "np.float32(0.9)", "np.float32(1.0)"),
+    "a decimal": ("PART", "decimal.Decimal('0.9')", "decimal.Decimal('1.0')"),
+    "a range": ("len(PART)", "range(0)", "range(1)"),
+    "a path": ("len(PART.name)", "pathlib.Path('')", "pathlib.Path('a')"),
+    "a queue": ("PART[0]", "deque([0.9])", "deque([1.0])"),
+    "a namespace": ("PART.value", "SimpleNamespace(value=0.9)", "SimpleNamespace(value=1.0)"),
+    "slots": ("PART.value", "Slotted(0.9)", "Slotted(1.0)"),
+    "a function of Python's": ("PART(0.95)", "math.floor", "math.ceil"),
+    "a function of NumPy's": ("PART(0.9, 1.0)", "np.minimum", "np.maximum"),
+    "a function of torch's": ("PART(torch.tensor(0.0))", "torch.sin", "torch.cos"),
+    "a class of torch's": ("len(PART().__class__.__name__) - 4", "nn.ReLU", "nn.Hardsigmoid"),
+    "a module": ("PART.pi > 3", "math", "SimpleNamespace(pi=0)"),
+    "a generator": ("PART.initial_seed()", *(f"torch.Generator().manual_seed({n})" for n in "01")),
+}
+
 CHANGES = {
     "code": ({"part": "0.9"}, {"part": "1.0"}),
     "constant": (
@@ -156,6 +197,13 @@ CHANGES = {
         {"part": "PART()", "more": "\n    PART = functools.partial(max, 0.9, 0)\n"},
         {"part": "PART()", "more": "\n    PART = functools.partial(max, 1.0, 0)\n"},
     ),
+    **{
+        name: tuple(
+            {"part": f"part({use})", "more": f"\n    {PARTS}\n    PART = {value}\n"}
+            for value in values
+        )
+        for name, (use, *values) in VALUES.items()
+    },
     "attribute": ({"attack": "Mine(0.9)"}, {"attack": "Mine(1.0)"}),
 }
 
@@ -193,3 +241,53 @@ def test_what_stands_beside_an_attack_is_no_part_of_it(suite, mine):
     row(suite, "--aerobust-update")
     mine(floor=floor, after="\n\n    OTHER = 3\n\n    def helper():\n        return OTHER\n")
     assert row(suite)[0]["baseline"] == "compared"
+
+
+def test_a_logger_makes_no_other_attack(suite, mine):
+    """What a global of a library holds is another in each process, and nobody's setting."""
+    floor = "max_regression=0.5, min_acc=0.1"
+    more = """
+
+    import logging
+    import threading
+
+    LOG = logging.getLogger(__name__)
+    LOCK = threading.Lock()
+
+    def part():
+        with LOCK:
+            LOG.info("asked")
+        return 0.9
+    """
+    mine("part()", more=more, floor=floor)
+    row(suite, "--aerobust-update")
+    suite.path.joinpath("pytest.ini").write_text("[pytest]\nlog_level = INFO\n")
+    assert row(suite)[0]["baseline"] == "compared"
+
+
+def test_a_long_chain_of_functions_is_followed(suite, mine):
+    """Deeper than Python recurses: a constant at its end still tells."""
+    floor = "max_regression=0.5, min_acc=0.1"
+    chain = "".join(f"def f{n}():\n    return f{n + 1}()\n\n\n" for n in range(300))
+    more = "\n    import sys\n    import chain\n"
+    for end, baseline in (("0.90", "compared"), ("1.0", "stale")):
+        sys.modules.pop("chain", None)
+        suite.write("chain.py", f"{chain}def f300():\n    return {end}\n")
+        mine("chain.f0()", more=more, floor=floor)
+        if baseline == "compared":
+            row(suite, "--aerobust-update")
+        assert row(suite)[0]["baseline"] == baseline
+
+
+def test_code_that_takes_too_long_compares_with_nothing(suite, mine, monkeypatch):
+    """Its entry is stale, and the words say why."""
+    monkeypatch.setattr(attack_code, "_SECONDS", -1.0)
+    floor = "max_regression=0.5, min_acc=0.1"
+    mine(floor=floor)
+    try:
+        row(suite, "--aerobust-update")
+        found, result = row(suite, "--aerobust-strict")
+    finally:
+        attack_code._too_long.clear()
+    assert found["baseline"] == "stale"
+    assert "attack code was not followed" in result.stdout.str()
