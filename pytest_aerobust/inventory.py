@@ -11,6 +11,8 @@ from pytest_aerobust.names import lasting_name
 
 # What can carry marks, told by its type: asking a lazy object anything might import the world.
 _MARKED = (FunctionType, staticmethod, classmethod, type)
+# What pytest calls the one test, a skipped one, of a function with an empty set of parameters.
+_NO_PARAMETERS = "NOTSET"
 
 
 def contract_marks(item: pytest.Item) -> int:
@@ -71,7 +73,11 @@ class Inventory:
         return report
 
     def _saw(self, items: Iterable[pytest.Item]) -> None:
-        self.tests.update(self._name(item) for item in items if contract_marks(item))
+        for name in [self._name(item) for item in items if contract_marks(item)]:
+            self.tests.add(name)
+            function, _, parameters = name.partition("[")
+            if _NO_PARAMETERS in parameters:
+                self.withheld.add(function)
 
     def _name(self, node: pytest.Item | pytest.Collector) -> str:
         return lasting_name(node, self._root)

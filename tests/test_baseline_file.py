@@ -183,6 +183,15 @@ def test_what_stands_there_twice_is_refused(tmp_path, old, new, words):
         read_baseline(path)
 
 
+def test_a_name_that_nobody_could_write_is_refused(tmp_path):
+    """Half a surrogate pair is read by JSON, and by no file."""
+    path = tmp_path / "baseline.json"
+    update_baseline(path, {"a": entry()})
+    path.write_text(path.read_text().replace('"a": {', '"\\ud800": {'))
+    with pytest.raises(BaselineError, match="surrogates not allowed"):
+        read_baseline(path)
+
+
 @pytest.mark.parametrize("content", [b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b"NaN"])
 def test_other_files_are_refused(tmp_path, content):
     """What was never a baseline is no baseline."""

@@ -192,6 +192,7 @@ def _entries(path: Path, plain: Any, text: str) -> dict[str, Entry]:
     found = {}
     for test, entry in contracts.items():
         try:
+            test.encode()  # half a surrogate pair could be read, and never written again
             found[test] = Entry.from_dict(entry)
         except ValueError as error:
             where = _lines(text, test)

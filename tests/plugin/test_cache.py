@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from pytest_aerobust.history import shelves
+
 MODEL = """
     import json
     from pathlib import Path
@@ -333,10 +335,12 @@ def test_what_can_not_be_known_is_not_kept(suite):
     assert "measured without the cache, because the subject holds a sklearn" in result.stdout.str()
 
 
-def test_what_is_too_large_to_follow(suite):
+def test_what_is_too_large_to_follow(suite, monkeypatch):
     """The cache stands aside in bounded time, once for all contracts, and the run says so."""
+    monkeypatch.setattr(shelves, "_SECONDS", 0.01)
+    monkeypatch.setattr(shelves, "_SECONDS_EACH", 0.0)
     suite.conftest("""
-        TABLE = [(number,) for number in range(1_000_000)]
+        TABLE = [(number,) for number in range(200_000)]
 
         class Looked(Border):
             def forward(self, x):
@@ -355,7 +359,7 @@ def test_what_is_too_large_to_follow(suite):
         known, result = cached(suite)
         assert known == [False] * 3
         result.assert_outcomes(passed=3)
-        result.stdout.fnmatch_lines(["note: measured without the cache: the code *2 s*"])
+        result.stdout.fnmatch_lines(["note: measured without the cache: the code *0.01 s*"])
 
 
 @pytest.mark.parametrize(

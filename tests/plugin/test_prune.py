@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_aerobust.history.baseline import Entry, update_baseline
+from pytest_aerobust.history.baseline import Entry, read_baseline, update_baseline
 
 BASELINE = "aerobust-baseline.json"
 # Nothing is measured: what was collected is what this is about.
@@ -266,3 +266,23 @@ def test_why_nothing_is_pruned(stored, code, options, words):
     result = stored.run("--aerobust-prune", *options)
     result.stdout.fnmatch_lines([f"nothing was pruned: {words}*, so nobody knows which tests*"])
     assert entries(stored) == known
+
+
+EACH = """
+    @pytest.mark.parametrize("name", {})
+    @robust("bim", eps=0.1, max_regression=0.02)
+    def test_each(name):
+        pytest.skip()
+"""
+
+
+def test_a_function_without_parameters_today_keeps_its_entries(stored):
+    """Where this run's set of parameters is empty, those of other runs still live."""
+    stored.tests(TESTS + EACH.format(["one", "two"]))
+    (name,) = stored.collected("-k", "one")
+    path = stored.path / BASELINE
+    some = next(iter(read_baseline(path).values()))
+    update_baseline(path, {f"test_suite.py::{name}": some})
+    stored.tests(TESTS + EACH.format([]))
+    stored.run("--aerobust-prune")
+    assert f"test_suite.py::{name}" in entries(stored)
