@@ -42,19 +42,39 @@ _MEASURED = (
 
 
 class Patience:
-    """How long a session follows code: two seconds, or a twentieth of one for each digest."""
+    """How long a session follows code: two seconds, or a twentieth of one for each digest.
+
+    What takes longer is tried once, and its time is taken from nobody else.
+    """
 
     def __init__(self) -> None:
         self._spent, self._times = 0.0, 0
+        self._too_large: set[str] = set()
 
-    @property
-    def left(self) -> float:
-        """Seconds that the next contract may take."""
-        return max(_SECONDS, _SECONDS_EACH * self._times) - self._spent
+    def digest(self, name: str, held: list[Any]) -> str:
+        """What some objects are known by.
 
-    def spend(self, seconds: float) -> None:
-        """Count what one contract took."""
-        self._spent, self._times = self._spent + seconds, self._times + 1
+        Args:
+            name: Of whoever holds them.
+            held: The objects.
+
+        Raises:
+            NotFollowedError: They hold something that can't be followed.
+            TooLongError: That takes longer than it may, now or before.
+        """
+        if name in self._too_large:
+            raise TooLongError("code that was given up before")
+        seconds = max(_SECONDS, _SECONDS_EACH * self._times) - self._spent
+        identity = Identity(seconds)
+        try:
+            identity.add(held)
+        except TooLongError:
+            self._too_large.add(name)
+            raise
+        finally:
+            if name not in self._too_large:
+                self._spent, self._times = self._spent + identity.spent, self._times + 1
+        return identity.digest
 
 
 def aside(reason: NotFollowedError, holder: str = "subject") -> str:
@@ -254,12 +274,8 @@ class Shelves:
             return None
 
     def _digest(self, held: list[Any]) -> str:
-        identity = Identity(self._patience.left)
-        try:
-            identity.add(held)
-        finally:
-            self._patience.spend(identity.spent)
-        return identity.digest
+        names = (type(part).__qualname__ for part in self._asked.modules)
+        return self._patience.digest(" ".join(names), held)
 
 
 def _rearranged(evaluation: Evaluation, places: Sequence[int] | np.ndarray) -> Evaluation:
