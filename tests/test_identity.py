@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 import types
 
 import numpy as np
@@ -274,6 +275,75 @@ def test_another_process_says_the_same(tmp_path):
         )
         said.append(result.stdout)
     assert said[0] == said[1] != said[2]
+
+
+ORDERS = """
+    import enum
+    import textwrap
+
+    import torch
+    from torch import nn
+
+    from pytest_aerobust.history.identity import Identity
+
+    class Marked:
+        pass
+
+    class Option(enum.Enum):
+        ONE = Marked()
+
+    names = [f"name_{number}" for number in range(9)]
+    for name in set(names):
+        setattr(Marked, name, [name])
+    attributes = nn.Identity()
+    for name in set(names):
+        setattr(attributes, name, name)
+    compiled = torch.compile(nn.Identity(), backend="eager")
+    assert "_torchdynamo_wrapper_id" in vars(compiled)
+    held = {
+        "sets": {frozenset(names[: number + 1]) for number in range(9)},
+        "pairs": {(frozenset(names[: number + 1]), number) for number in range(9)},
+        "functions": {textwrap.dedent, textwrap.fill, textwrap.indent, textwrap.wrap},
+        "classes": {nn.ReLU, nn.GELU, nn.Tanh, nn.Module, nn.Linear, Marked},
+        "values of a class": Marked,
+        "attributes": attributes,
+        "enumeration": Option.ONE,
+        "compiled": compiled,
+    }
+    for name, value in held.items():
+        identity = Identity()
+        identity.add(value)
+        print(name, identity.digest)
+"""
+
+
+def test_no_order_of_sets_and_no_address_is_in_it(tmp_path):
+    """What Python and torch hold in another order in each process, or at another place."""
+    (tmp_path / "script.py").write_text(textwrap.dedent(ORDERS))
+    said = []
+    for seed in ("1", "2"):
+        result = subprocess.run(
+            [sys.executable, "script.py"],
+            cwd=tmp_path,
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.append(result.stdout.splitlines())
+    assert said[0] == said[1]
+
+
+def test_long_bytes_are_hashed_where_they_lie():
+    """Their text would be four times as long, and take longer than following may."""
+    long = bytes(10_000_000)
+    tracemalloc.start()
+    try:
+        digest(long)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert digest(long) != digest(long[:-1] + b"1")
 
 
 def half_made():

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.search import setting_text
 from pytest_aerobust.choice import AttackChoice
-from pytest_aerobust.history.identity import names_in, of_library
+from pytest_aerobust.history.identity import in_fixed_order, names_in, of_library
 
 # Whose versions are part of what a measurement is kept under, and what has no code of its own.
 _KNOWN = {"foolbox", "pytest_aerobust", "torch", "numpy", "scipy", "eagerpy"}
@@ -145,7 +145,7 @@ class _Walk:
         for base in value.__mro__:
             if self._is_users(base):
                 self._source(base)
-            for name, held in vars(base).items():
+            for name, held in sorted(vars(base).items()):
                 inner = getattr(held, "__func__", getattr(held, "fget", held))
                 if isinstance(inner, types.FunctionType):
                     self._member(inner, base)
@@ -225,7 +225,7 @@ def _held(value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, Mapping):
         return [*own, *((str(key), each) for key, each in value.items())]
     if isinstance(value, set | frozenset):
-        return [*own, *(("", each) for each in sorted(value, key=str))]
+        return [*own, *(("", each) for each in in_fixed_order(value))]
     if isinstance(value, list | tuple | deque):
         return [*own, *(("", each) for each in value)]
     if isinstance(value, types.SimpleNamespace):

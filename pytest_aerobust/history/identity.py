@@ -13,12 +13,13 @@ import hashlib
 import inspect
 import math
 import os
+import re
 import sys
 import sysconfig
 import time
 import types
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ from pytest_aerobust.subjects.models import closed_over
 
 _PLAIN = (type(None), bool, int, float, complex, Fraction, str, bytes, enum.Enum, Path)
 _OF_TORCH = (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format)
-# What a trained Lightning module keeps of its training: it takes no part in an answer.
-_OF_TRAINING = ("_trainer", "_fabric")
+# What takes no part in an answer: what a trained Lightning module keeps of its training, and the
+# address by which torch.compile knows its own modules.
+_NO_PART = ("_trainer", "_fabric", "_torchdynamo_wrapper_id")
 # What code may name and a digest can hold, beside functions, classes and objects of the user's.
 _VALUES = (*_PLAIN, Tensor, np.ndarray, nn.Module, list, tuple, dict, set, frozenset)
 # Where libraries are installed: those of this Python, and any folder that is called so, on
@@ -45,6 +47,7 @@ _INSTALLED = {"site-packages", "dist-packages"}
 _OWN = "pytest_aerobust"
 # Bit of a class's flags that says that it was made by Python code (CPython's heap types).
 _MADE_BY_PYTHON = 1 << 9
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class NotFollowedError(Exception):
@@ -62,7 +65,8 @@ class Identity:
     among those seen before.
 
     Args:
-        seconds: How long following may take; the contents of tensors and arrays don't count.
+        seconds: How long following may take; the contents of tensors, arrays and bytes don't
+            count.
     """
 
     def __init__(self, seconds: float = math.inf) -> None:
@@ -79,7 +83,7 @@ class Identity:
 
     @property
     def spent(self) -> float:
-        """Seconds since it was made, without those for the contents of tensors and arrays."""
+        """Seconds since it was made, without those for the contents of tensors and the like."""
         return time.perf_counter() - self._started - self._hashing
 
     def add(self, value: Any) -> None:
@@ -115,7 +119,12 @@ class Identity:
     def _add(self, value: Any) -> None:
         if self.spent > self._seconds:
             raise TooLongError(f"code without an end in {self._seconds:.1f} s")
-        if isinstance(value, _PLAIN):
+        if isinstance(value, enum.Enum):
+            self._tell(type(value).__qualname__, _ADDRESS.sub("", repr(value)))
+        elif isinstance(value, bytes):
+            self._tell("bytes", str(len(value)))
+            self._content(value)
+        elif isinstance(value, _PLAIN):
             self._tell(type(value).__qualname__, repr(value))
         elif isinstance(value, _OF_TORCH):
             self._tell("torch", repr(value))
@@ -131,6 +140,11 @@ class Identity:
         for word in words:
             content = word.encode("utf-8", "surrogatepass")
             self._hash.update(len(content).to_bytes(8) + content)
+
+    def _content(self, content: bytes) -> None:
+        started = time.perf_counter()
+        self._hash.update(content)
+        self._hashing += time.perf_counter() - started
 
     def _follow(self, value: Any) -> None:
         for kinds, follow in _FOLLOWED.items():
@@ -154,9 +168,7 @@ class Identity:
             self._add(content.tolist())
             return
         self._tell(str(content.dtype), str(content.shape))
-        started = time.perf_counter()
-        self._hash.update(np.ascontiguousarray(content).tobytes())
-        self._hashing += time.perf_counter() - started
+        self._content(np.ascontiguousarray(content).tobytes())
 
     def _sequence(self, value: list[Any] | tuple[Any, ...]) -> None:
         self._tell(str(len(value)))
@@ -164,7 +176,7 @@ class Identity:
             self._add(entry)
 
     def _set(self, value: set[Any] | frozenset[Any]) -> None:
-        self._sequence(sorted(value, key=repr))
+        self._sequence(in_fixed_order(value))
 
     def _mapping(self, value: Mapping[Any, Any]) -> None:
         self._tell(str(len(value)))
@@ -233,7 +245,8 @@ class Identity:
 
         A library's methods are told by its files, but not those that somebody replaced.
         """
-        for name, held in vars(value).items():
+        # By name: what fills a class in a loop over a set does so in another order each time.
+        for name, held in sorted(vars(value).items()):
             inner = getattr(held, "__func__", getattr(held, "fget", held))
             inner = _unwrapped(inner)
             if isinstance(inner, types.FunctionType):
@@ -260,7 +273,7 @@ class Identity:
             raise NotFollowedError(f"a {cls.__module__}.{cls.__qualname__}")
         self._add(cls)
         self._mapping(
-            {name: held for name, held in vars(value).items() if name not in _OF_TRAINING}
+            {name: held for name, held in sorted(vars(value).items()) if name not in _NO_PART}
         )
 
 
@@ -284,6 +297,21 @@ def _unwrapped(held: Any) -> Any:
         return inspect.unwrap(held) if callable(held) else held
     except ValueError:  # it wraps itself, as some mocks do
         return held
+
+
+def in_fixed_order(values: Iterable[Any]) -> list[Any]:
+    """The members of a set, in an order that is the same in every process."""
+    return sorted(values, key=_text)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(map(_text, value))).join("{}")
+    if isinstance(value, tuple):
+        return ", ".join(map(_text, value)).join("()")
+    if isinstance(value, type | types.FunctionType):
+        return f"{value.__module__}.{value.__qualname__}"
+    return _ADDRESS.sub("", repr(value))
 
 
 def names_in(code: types.CodeType) -> Iterator[str]:

@@ -265,6 +265,27 @@ def test_a_logger_makes_no_other_attack(suite, mine):
     assert row(suite)[0]["baseline"] == "compared"
 
 
+def test_the_order_of_sets_makes_no_other_attack(suite, mine, own_process):
+    """Python's hashes of texts, and where functions lie, are others in each process."""
+    more = """
+
+    def one():
+        return PARTS
+
+
+    def two():
+        return PARTS
+
+
+    SETS = {frozenset(f"{n}{name}" for n in range(9)) for name in "abcdefgh"}
+    PARTS = {*SETS, one, two, max, min}
+    """
+    mine("len(PARTS) / 12", more=more, floor="max_regression=0.5, min_acc=0.1")
+    own_process(suite.path, "--aerobust", "--aerobust-update", PYTHONHASHSEED="1")
+    strict = own_process(suite.path, "--aerobust", "--aerobust-strict", PYTHONHASHSEED="2")
+    assert strict.returncode == 0, strict.stdout
+
+
 def test_a_long_chain_of_functions_is_followed(suite, mine):
     """Deeper than Python recurses: a constant at its end still tells."""
     floor = "max_regression=0.5, min_acc=0.1"
