@@ -8,7 +8,12 @@ import pytest
 
 from pytest_aerobust.inventory import Inventory
 from pytest_aerobust.names import name_of
-from pytest_aerobust.settings import Settings, selects_tests, whole_places
+from pytest_aerobust.settings import (
+    Settings,
+    options_of_conftests,
+    selects_tests,
+    whole_places,
+)
 
 if TYPE_CHECKING:
     from pytest_aerobust.history.cache import Cache
@@ -131,6 +136,8 @@ class Recorder:
             return (), "a worker crashed before it said which tests there are"
         if session.exitstatus not in _NOT_BROKEN:
             return (), "the run broke off"
+        if own := options_of_conftests(self._config):
+            return (), f"this run has options of the suite's own conftest ({', '.join(own)})"
         places = whole_places(self._config)
         return places, "" if places else "this run picks tests out"
 

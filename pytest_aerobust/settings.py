@@ -439,6 +439,21 @@ def whole_places(config: pytest.Config) -> tuple[Path, ...]:
     return tuple((start / arg).resolve() for arg in config.args if "::" not in arg)
 
 
+def options_of_conftests(config: pytest.Config) -> list[str]:
+    """Names of the options that the suite's own conftests added and this run sets."""
+    try:
+        plain = vars(config._parser.parse_known_args([]))
+    except pytest.UsageError:  # one of them must be given, and nobody knows what it usually is
+        plain = dict.fromkeys(vars(config.option))
+    # Parsed before any conftest is read, so it holds what plugins added, and no more.
+    of_plugins = vars(config.known_args_namespace)
+    return [
+        name
+        for name in plain
+        if name not in of_plugins and getattr(config.option, name) != plain[name]
+    ]
+
+
 def selects_tests(config: pytest.Config) -> bool:
     """Whether the command line runs only a part of the suite, so that finding nothing is fine."""
     option = config.option

@@ -286,3 +286,54 @@ def test_a_function_without_parameters_today_keeps_its_entries(stored):
     stored.tests(TESTS + EACH.format([]))
     stored.run("--aerobust-prune")
     assert f"test_suite.py::{name}" in entries(stored)
+
+
+CHOOSING = """
+    def pytest_addoption(parser):
+        parser.addoption("--quick", action="store_true")
+        parser.addoption("--sizes", type=int, default=2)
+
+    def pytest_generate_tests(metafunc):
+        if "size" in metafunc.fixturenames:
+            option = metafunc.config.getoption
+            metafunc.parametrize("size", range(1 if option("--quick") else option("--sizes")))
+"""
+SIZED = """
+    @robust("bim", eps=0.1, max_regression=0.02)
+    def test_size(size):
+        pytest.skip()
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [(["--quick"], "quick"), (["--sizes=1"], "sizes"), (["--quick", "-n1"], "quick")],
+)
+def test_options_of_the_suite_may_choose_tests(stored, options, names):
+    """Where one is given that a conftest added, nothing is gone; without it all is seen."""
+    stored.conftest(CHOOSING)
+    stored.tests(TESTS + SIZED)
+    sized = [f"test_suite.py::test_size[bim-eps0.1-{size}]" for size in range(3)]
+    store(stored, *sized)
+    known = entries(stored)
+    stored.run(*options).stdout.no_fnmatch_line("*has no test any more*")
+    result = stored.run("--aerobust-prune", *options)
+    result.stdout.fnmatch_lines(
+        [f"nothing was pruned: this run has options of the suite's own conftest ({names})*"]
+    )
+    assert entries(stored) == known
+    stored.run("--aerobust-prune")
+    assert {*known} - {*entries(stored)} == {sized[2]}
+
+
+def test_an_option_of_the_suite_that_must_be_given(stored):
+    """It may choose tests, too, and what it is without it nobody knows."""
+    stored.conftest("""
+        def pytest_addoption(parser):
+            parser.addoption("--sizes", required=True)
+    """)
+    store(stored, "test_suite.py::test_gone")
+    known = entries(stored)
+    result = stored.run("--aerobust-prune", "--sizes=1")
+    result.stdout.fnmatch_lines(["nothing was pruned: this run has options *conftest (sizes)*"])
+    assert entries(stored) == known
