@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from pytest_aerobust.subjects.scale import deciding_sizes
+
 # What rounding on another processor may change, as a share of what the answers of a class (or the
 # gradients of a point) differ by anyway, and of their size where these cancel out.
 _ROUNDING, _OF_SIZE = 1e-4, 2**-20
@@ -27,8 +29,7 @@ def same_logits(before: Tensor, now: Tensor, *, exact: bool = False) -> bool:
     if before.shape != now.shape:
         return False
     one, other = before.double(), now.double()
-    leading = one.topk(2, dim=1).values.abs().amax(dim=1, keepdim=True)
-    allowed = _OF_SIZE * torch.maximum(one.abs(), leading)
+    allowed = _OF_SIZE * torch.maximum(one.abs(), deciding_sizes(one)[:, None])
     if not exact:
         allowed = allowed + _ROUNDING * _spread(one)
     return bool(((one - other).abs() <= allowed).all())
