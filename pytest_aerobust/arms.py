@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.attacks.balls import aligned
-from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.attacks.search import Problem
-from pytest_aerobust.evidence.rounding import CloseAnswers, Rounding
+from pytest_aerobust.evidence.rounding import CloseAnswers, Contest, Rounding
 from pytest_aerobust.evidence.sanity import (
     check_classes,
     clean_evidence,
@@ -335,9 +334,8 @@ class RunningArm:
 
     def _doubtful(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Whom the side errs on by its logits, or might on another machine, as a mask."""
-        lead = margin(logits, labels)
-        close = lead >= -self._rounding.least_lead(logits, labels)
-        return ~correct(logits, labels) | close | self._rounding.stepped
+        contest = Contest.of(logits, labels)
+        return (contest.lost_by >= -self._rounding.least_lead(contest)) | self._rounding.stepped
 
     def found(self, rows: Tensor, candidates: Tensor) -> Found:
         """What verification says of candidates for `rows`, without counting them."""
@@ -382,6 +380,8 @@ class RunningArm:
 
     def _enter_undecided(self, rows: Tensor, candidates: Tensor, at_target: bool = False) -> None:
         """Remember candidates of which a tie or rounding decides what they are."""
+        if not len(rows):
+            return
         near = self._near_target if at_target else self._near
         near[rows] = True
         distances = self.ball.distances(self.samples.inputs[rows], candidates)
@@ -478,11 +478,11 @@ class RunningArm:
         return found
 
     def _confusion(self, answers: Tensor) -> Confusion:
-        pairs = torch.stack([self.samples.labels, answers], dim=1).cpu().numpy()
-        cells, counts = np.unique(pairs, axis=0, return_counts=True)
+        cells = (self.samples.labels * self.classes + answers).cpu().numpy()
+        filled, counts = np.unique(cells, return_counts=True)
         return tuple(
-            (int(actual), int(answered), int(count))
-            for (actual, answered), count in zip(cells, counts, strict=True)
+            (*divmod(cell, self.classes), count)
+            for cell, count in zip(filled.tolist(), counts.tolist(), strict=True)
         )
 
     def evidence(self, attack: str) -> list[Evidence]:

@@ -573,9 +573,10 @@ class _Run:
         return ends
 
     def evaluation(self) -> Evaluation:
-        """What is known now, with the confusion matrices."""
+        """What is known now, with notes and confusion matrices."""
         return replace(
             self._known(),
+            notes=self._notes(),
             unfiltered=self._unfiltered.result(),
             filtered=None if self._filtered is None else self._filtered.result(),
         )
@@ -595,7 +596,6 @@ class _Run:
             unfiltered=self._unfiltered.outcome(),
             filtered=None if self._filtered is None else self._filtered.outcome(),
             evidence=self._evidence(),
-            notes=self._notes(),
             targets=self._table,
             classes=tuple(map(str, self._names())),
             queries=self._queries(),

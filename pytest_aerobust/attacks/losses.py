@@ -30,8 +30,8 @@ def margin(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Ten
     Above 0 exactly where the attacker has won; a tie is 0.
     """
     if targets is None:
-        return _best_other(logits, labels) - _picked(logits, labels)
-    return _picked(logits, targets) - _best_other(logits, targets)
+        return best_other(logits, labels) - picked(logits, labels)
+    return picked(logits, targets) - best_other(logits, targets)
 
 
 def dlr(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
@@ -57,15 +57,17 @@ def towards(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Te
     """
     if targets is None:
         return dlr(logits, labels)
-    gain = _picked(logits, targets) - _picked(logits, labels)
+    gain = picked(logits, targets) - picked(logits, labels)
     return _ratio(gain, logits, _spread_of_four)
 
 
-def _picked(logits: Tensor, classes: Tensor) -> Tensor:
+def picked(logits: Tensor, classes: Tensor) -> Tensor:
+    """The logit of a class of each sample, ``(n,)``."""
     return logits.gather(1, classes[:, None]).squeeze(1)
 
 
-def _best_other(logits: Tensor, classes: Tensor) -> Tensor:
+def best_other(logits: Tensor, classes: Tensor) -> Tensor:
+    """The largest logit beside that of a class of each sample, ``(n,)``."""
     return logits.scatter(1, classes[:, None], -torch.inf).amax(dim=1)
 
 

@@ -70,18 +70,17 @@ def batch_independence(asked: Asked) -> tuple[Weight, str]:
     """``batch independence``: the same samples in other company and another order.
 
     Void where logits differ from those of the clean pass by more than 1e-4 of their size, a
-    hundred times what rounding in float32 does. Costs two forward passes of 32 samples. (Batch
+    hundred times what rounding in float32 does. Costs a forward pass of 32 samples. (Batch
     statistics in the forward pass make the accuracy depend on who is attacked together.)
     """
     if asked.side.draws > 1:
         return "skipped", _RANDOM
-    everyone = torch.arange(len(asked.inputs), device=asked.inputs.device)
-    cut = -(-2 * len(everyone) // 3)
-    parted = torch.cat([asked.ask(part) for part in (everyone[:cut], everyone[cut:]) if len(part)])
-    turned = asked.ask(everyone.flip(0)).flip(0)
-    apart = max(logits_apart(asked.logits, parted), logits_apart(asked.logits, turned))
+    turned = torch.arange(len(asked.inputs), device=asked.inputs.device).flip(0)
+    cut = -(-2 * len(turned) // 3)
+    parted = torch.cat([asked.ask(part) for part in (turned[:cut], turned[cut:]) if len(part)])
+    apart = logits_apart(asked.logits, parted.flip(0))
     if apart <= _SAME:
-        return "sound", f"{len(everyone)} inputs were answered alike in other batches"
+        return "sound", f"{len(turned)} inputs were answered alike in other batches"
     return "void", (
         f"an answer depends on the other samples of the batch (logits differ by up "
         f"to {apart:.2g} of their size), so accuracies are those of one batching. Look for batch "

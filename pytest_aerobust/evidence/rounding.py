@@ -7,12 +7,11 @@ lead exceeds whatever that changes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from pytest_aerobust.attacks.losses import margin
+from pytest_aerobust.attacks.losses import best_other, picked
 from pytest_aerobust.subjects.scale import deciding_sizes
 
 Ask = Callable[[Tensor], Tensor]
@@ -28,6 +27,29 @@ _SEEN = 2
 _TOGETHER = 128
 # Clean inputs that show whether answers go in steps.
 _FEW, _MOST = 8, 0.5
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A class in question against the best other one.
+
+    Attributes:
+        own: The logit of the one, ``(n,)``.
+        other: Of the other.
+    """
+
+    own: Tensor
+    other: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor, classes: Tensor) -> "Contest":
+        """Of `classes` ``(n,)`` in logits ``(n, K)``."""
+        return cls(picked(logits, classes), best_other(logits, classes))
+
+    @property
+    def lost_by(self) -> Tensor:
+        """By how much the other leads, below 0 where the one does."""
+        return self.other - self.own
 
 
 @dataclass(frozen=True)
@@ -61,20 +83,21 @@ class Rounding:
         """
         few = inputs[:_FEW]
         with torch.no_grad():
-            unmoved = (ask(few) == ask(aside(few, few))).all(dim=1)
+            # In one batch, in whose company the same input gets the same answer to the last bit.
+            still, moved = ask(torch.cat([few, aside(few, few)])).chunk(2)
+        unmoved = (still == moved).all(dim=1)
         return cls(
             deciding_sizes(logits).median().item(), stepped=unmoved.double().mean().item() > _MOST
         )
 
-    def least_lead(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """What a lead of or over `classes` ``(n,)`` must exceed to be no rounding, ``(n,)``."""
-        return _UNITS * torch.finfo(logits.dtype).eps * self.around(logits, classes)
+    def least_lead(self, contest: Contest) -> Tensor:
+        """What a lead of either must exceed to be no rounding, ``(n,)``."""
+        return _UNITS * torch.finfo(contest.own.dtype).eps * self.around(contest)
 
-    def around(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """How large the logits are of which `classes` are one and the best other is one."""
-        own = logits.gather(1, classes[:, None]).squeeze(1)
-        other = logits.scatter(1, classes[:, None], -torch.inf).amax(dim=1)
-        return torch.maximum(own.abs(), other.abs()).double().clamp_min(self.size)
+    def around(self, contest: Contest) -> Tensor:
+        """How large the logits are, ``(n,)``."""
+        sizes = torch.maximum(contest.own.abs(), contest.other.abs())
+        return sizes.double().clamp_min(self.size)
 
 
 UNKNOWN = Rounding()
@@ -126,31 +149,38 @@ class CloseAnswers:
 
     def miss(self, labels: Tensor) -> Standing:
         """Whether they are other classes than `labels` ``(n,)``."""
-        return self._standing(labels, margin, lambda logits, labels: _answers(logits) != labels)
+        return self._standing(
+            labels,
+            lambda contest: contest.lost_by,
+            lambda logits, labels: _answers(logits) != labels,
+        )
 
     def hit(self, targets: Tensor) -> Standing:
         """Whether they are the classes `targets` ``(n,)``."""
         return self._standing(
             targets,
-            lambda logits, labels: margin(logits, labels, targets=labels),
+            lambda contest: -contest.lost_by,
             lambda logits, labels: _answers(logits) == labels,
         )
 
     def _standing(
         self,
         classes: Tensor,
-        lead: Callable[..., Tensor],
+        lead: Callable[[Contest], Tensor],
         decided: Callable[[Tensor, Tensor], Tensor],
     ) -> Standing:
         """A claim by its lead, below 0 where it fails, and by what `argmax` makes of it."""
         holds = decided(self._logits, classes)
         found = Standing(holds, torch.zeros_like(holds), torch.zeros_like(holds))
-        distance = lead(self._logits, classes).abs().double()
-        close = distance <= _CLOSE * self._rounding.around(self._logits, classes)
+        contest = Contest.of(self._logits, classes)
+        close = contest.lost_by.abs() <= _CLOSE * self._rounding.around(contest)
         rows = (close | self._rounding.stepped).nonzero().flatten()
         if len(rows):
-            said = partial(lead, labels=classes[rows])
-            least = self._rounding.least_lead(self._logits[rows], classes[rows])
+
+            def said(logits: Tensor) -> Tensor:
+                return lead(Contest.of(logits, classes[rows]))
+
+            least = self._rounding.least_lead(contest)[rows]
             answers = self._again(rows, close[rows], said, least)
             leads = torch.stack([said(each) for each in answers]).double()
             votes = torch.stack([decided(each, classes[rows]) for each in answers])

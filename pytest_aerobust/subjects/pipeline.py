@@ -1,8 +1,8 @@
 """What is attacked and judged: a filter, a normalising front and a model in a row."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, cast
 
 import torch
@@ -224,18 +224,14 @@ class Classifier:
             draws.append(draw(inputs) if kept else _recomputed(draw, inputs))
         return torch.stack(draws)
 
-    @contextmanager
-    def _draw(self, stream: str, number: int) -> Iterator[None]:
+    def _draw(self, stream: str, number: int) -> AbstractContextManager[None]:
         """The global generators as this draw is to find them, and afterwards as they were.
 
         Where nothing is averaged each question goes on where the last one stopped.
         """
         if self.draws == 1:
-            with self._stream.resumed():
-                yield
-            return
-        with generators(_derived(self._seed, stream, number)):
-            yield
+            return self._stream.resumed()
+        return generators(_derived(self._seed, stream, number))
 
     def _once(self, inputs: Tensor, kind: str) -> tuple[Tensor, Tensor]:
         """What the filter makes of inputs, and the logits; in a layout in which they answer."""

@@ -1,6 +1,5 @@
 """Everything that a run borrows and gives back as it was."""
 
-import hashlib
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -36,14 +35,13 @@ def kept_buffers(modules: list[nn.Module]) -> Iterator[None]:
 
 
 def digest(modules: Iterable[nn.Module]) -> tuple[int, ...]:
-    """One number for each weight and buffer, another one wherever a bit differs."""
+    """One number for each weight and buffer, in this process another one wherever a bit differs."""
     tensors = (t for module in modules for t in (*module.parameters(), *module.buffers()))
     return tuple(_hash(part) for tensor in tensors for part in plain_parts(tensor.detach()))
 
 
 def _hash(tensor: torch.Tensor) -> int:
-    content = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())
+    return hash(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 @contextmanager
