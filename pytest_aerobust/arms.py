@@ -151,7 +151,7 @@ class RunningArm:
         check_classes(logits, samples, side.name)
         self._right = correct(logits, samples.labels)
         self._logits = logits
-        self._rounding = Rounding.of(side.judged, samples.inputs, logits, ball.aside)
+        self._rounding = Rounding.of(side, samples.inputs, logits, ball.aside)
         self._margins = MarginTally(logits, samples.labels)
         self._draws.saw_clean(drawn, samples.labels)
         self._clean_answers = logits.argmax(dim=1)

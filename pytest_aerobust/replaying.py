@@ -208,7 +208,7 @@ def judge_again(subject: Subject, saved: Saved, device: str | None) -> ReplayedC
         clean = side.judged(originals)
         _check_classes(clean, note)
         ball = Ball(note.norm, note.eps, subject.bounds)
-        rounding = Rounding.of(side.judged, originals, clean, ball.aside)
+        rounding = Rounding.of(side, originals, clean, ball.aside)
         found = verify(side.judged, originals, adversarial, labels, None, ball, rounding)
         columns = (
             clean.argmax(dim=1),

@@ -93,7 +93,7 @@ def worst_cases(
         # What the answers are shows in the clean pass of all samples, here as in the run.
         clean = [judge.side.clean(inputs)[1] for inputs in judge.samples.chunks()]
         answers = judge.side.settle(torch.cat(clean, dim=1)).mean(dim=0)
-        rounding = Rounding.of(judge.side.judged, judge.samples.inputs, answers, judge.ball.aside)
+        rounding = Rounding.of(judge.side, judge.samples.inputs, answers, judge.ball.aside)
         judge = replace(judge, rounding=rounding)
         claims = _settled(judge, _most_wrong(judge, _claims(judge, evaluation, kept)))
         if not len(claims):

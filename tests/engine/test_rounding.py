@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from torch import nn
 
 from pytest_aerobust import evaluate
 from pytest_aerobust.evidence.rounding import CloseAnswers, Rounding
+from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.floors import Floors
 from pytest_aerobust.population import about_population
 from pytest_aerobust.results import Arm
+from pytest_aerobust.subjects.box import Box
+from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict import judge
 
 # Of the searches of the evidence nothing is held here.
@@ -364,6 +368,49 @@ def test_steps_turn_no_rounding_into_a_verdict(head, attack):
     for survivors in range(0, 201, 5):
         floors = Floors(min_acc=Fraction(survivors, 200))
         assert {"passed", "failed"} - {judge(floors, each).outcome for each in found}
+
+
+FILTERS = {
+    "cut": lambda x, levels: torch.floor(x * levels) / levels,
+    "cast": lambda x, levels: (x * levels).to(torch.uint8) / levels,
+    "halves": lambda x, levels: torch.round(x * levels + 0.5) / levels,
+}
+
+
+@pytest.mark.parametrize("levels", [255, 15])
+@pytest.mark.parametrize("quantising", FILTERS.values(), ids=FILTERS)
+@pytest.mark.parametrize("head", ["int8", "coarse"])
+def test_steps_are_seen_behind_a_filter_whose_borders_the_data_lie_on(quantising, levels, head):
+    """Images of so many grey levels lie where such a filter jumps; elsewhere answers stay."""
+    rng = np.random.default_rng(0)
+    inputs = torch.tensor(rng.integers(0, levels, (16, 64)) / levels, dtype=torch.float32)
+    model = Sums(torch.tensor(rng.normal(0, 40, 64), dtype=torch.float32), 1, HEADS[head])
+    ball = Ball("linf", 0.1, Box.of((0, 1)))
+    smooth = Sums(model.weight.detach(), 1, lambda z: z)
+    cutting = partial(quantising, levels=levels)
+    for each, filter, stepped in ((model, cutting, True), (smooth, None, False)):
+        subject = build_subject(each, (inputs, torch.arange(16) % 2), filter)
+        with subject.borrowed(None) as sides:
+            side = sides.pipeline or sides.unfiltered
+            found = Rounding.of(side, inputs, side.clean(inputs)[1][0], ball.aside)
+        assert found.stepped == stepped
+
+
+def test_draws_of_a_random_filter_are_no_rounding():
+    """Another place in a batch gets other draws, which leaves nobody undecided."""
+    data = two_classes(*torch.linspace(0.4, 0.49, 150), *torch.linspace(0.51, 0.6, 150))
+    found = evaluate(
+        Line(),
+        data,
+        # Off the border by a third of a step in the mean of eight draws, so that none is a tie.
+        filter=lambda x: (torch.floor(x * 16 + torch.rand_like(x)) + 1 / 24) / 16,
+        attack="bim",
+        eps=0.0,
+        eot=8,
+        waive=QUIET,
+    )
+    assert found.filtered.samples == 300
+    assert not found.filtered.undecided
 
 
 MASKS = [-1e3, -1e7, -1e9, torch.finfo(torch.float32).min]
