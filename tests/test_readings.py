@@ -2,11 +2,22 @@
 
 import dataclasses
 import functools
+import gc
+import random
 import types
+import weakref
 
+import numpy as np
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Subset,
+    TensorDataset,
+)
 
 from pytest_aerobust.history.readings import Readings
 from pytest_aerobust.subjects.data import read_samples
@@ -188,12 +199,79 @@ def test_code_is_not_followed():
 
 def test_data_that_draw_and_changed():
     """Who draws numbers of its own at each reading may have changed, too: today's counts."""
-    generator = torch.Generator().manual_seed(0)
+    # Nothing gives an iterator back.
+    drawn = iter(torch.rand(1000, 3, generator=torch.Generator().manual_seed(0)))
     held, readings = Held(), Readings()
-    data = telling(lambda self: held.shift + 1e-3 * torch.rand(3, generator=generator))
+    data = telling(lambda self: held.shift + 1e-3 * next(drawn))
     assert not readings.of(data).notes
     held.shift = 0.5
     again = readings.of(data)
     assert again.inputs.max() <= -0.5
     assert len([note for note in again.notes if "differ each time" in note]) == 1
     assert readings.of(data).notes == again.notes
+
+
+GLOBAL = np.random.default_rng(0)
+
+
+def drawing(draw, **held):
+    """A dataset whose samples are drawn by a function of it."""
+    return telling(lambda self: torch.as_tensor(draw(self), dtype=torch.float32), **held)
+
+
+def seeded_loader(**held):
+    return DataLoader(TensorDataset(torch.rand(8, 3), LABELS), batch_size=3, **held)
+
+
+def torch_generator():
+    return torch.Generator().manual_seed(0)
+
+
+def of_closure():
+    own = random.Random(0)
+    return drawing(lambda self: own.random())
+
+
+def of_slots():
+    data = drawing(lambda self: self.held.shift.random())
+    data.held = Slotted(np.random.default_rng(0))
+    return data
+
+
+# Makes data that draw from a generator of their own.
+DRAWING = {
+    "a loader": lambda: seeded_loader(shuffle=True, generator=torch_generator()),
+    "a sampler": lambda: seeded_loader(sampler=RandomSampler(LABELS, generator=torch_generator())),
+    "a dataset": lambda: drawing(lambda self: self.own.rand(), own=np.random.RandomState(0)),
+    "a transform in a list": lambda: drawing(
+        lambda self: self.steps[0].func(),
+        steps=[functools.partial(np.random.default_rng(0).normal)],
+    ),
+    "a closure": of_closure,
+    "a global": lambda: drawing(lambda self: GLOBAL.random()),
+    "slots": of_slots,
+}
+
+
+@pytest.mark.parametrize("make", DRAWING.values(), ids=DRAWING)
+def test_a_reading_moves_no_generator_of_the_data(make):
+    """However many tests have read them, the data are those of the first reading."""
+    data, readings = make(), Readings()
+    first = readings.of(data)
+    for _ in range(2):
+        again = readings.of(data)
+        assert torch.equal(again.inputs, first.inputs)
+        assert not again.notes
+
+
+@pytest.mark.parametrize("make", [plain, lambda: telling(lambda self: 0.0)], ids=["torch's", "own"])
+def test_what_was_read_lives_no_longer_than_the_data(make):
+    """A fixture that makes data for each test does not fill the memory."""
+    data, readings = make(), Readings()
+    inputs = weakref.ref(readings.of(data).inputs)
+    held = weakref.ref(data)
+    readings.of(data)
+    del data
+    gc.collect()
+    assert held() is None
+    assert inputs() is None

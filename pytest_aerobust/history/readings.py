@@ -6,6 +6,7 @@ code of the user's takes part in a reading and what it holds has not changed.
 """
 
 import types
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,8 @@ class _Reading:
     """What an object gave.
 
     Attributes:
-        data: The object, kept since an id is unique only while it lives.
+        data: The object itself, where nobody can be told when it dies: an id is unique only while
+            its object lives.
         pairs: What was read.
         depends: Digest of all that this depends on; None where code of the user's takes part.
     """
@@ -60,9 +62,21 @@ class Readings:
         known = self._known.get(id(data))
         if known is not None and known.depends is not None and known.depends == _depends_on(data):
             return known.pairs
-        pairs = read_samples(data) if known is None else _read_again(data, known.pairs)
-        self._known[id(data)] = _Reading(data, pairs, _depends_on(data))
+        if known is None:
+            held = None if self._forgotten_with(data) else data
+            pairs = read_samples(data)
+        else:
+            held, pairs = known.data, _read_again(data, known.pairs)
+        self._known[id(data)] = _Reading(held, pairs, _depends_on(data))
         return pairs
+
+    def _forgotten_with(self, data: Any) -> bool:
+        """Whether what an object gave is forgotten as soon as nobody holds the object."""
+        try:
+            weakref.finalize(data, self._known.pop, id(data), None).atexit = False
+        except TypeError:
+            return False
+        return True
 
 
 def _read_again(data: Any, before: Pairs) -> Pairs:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from pytest_aerobust.arguments import FeatureBounds
 from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.box import Box
+from pytest_aerobust.subjects.generators import kept_generators
 from pytest_aerobust.subjects.labels import checked_labels, listed, places_among
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.tensors import as_tensor, checked_as, described, keys
@@ -77,12 +78,13 @@ def read_samples(data: Any) -> Pairs:
     """Inputs and labels of a pair, a Dataset, a DataLoader or a LightningDataModule.
 
     A data module is asked for its test set. A loader that shuffles does so in the same order in
-    every run, and the global random state is left as it was.
+    every run; the global random state and that of generators which the data hold are left as they
+    were.
 
     Raises:
         DataError: The data is none of these, does not hold pairs, or breaks down.
     """
-    with isolated(0):
+    with isolated(0), kept_generators(data):
         try:
             return _read(data)
         except DataError:
