@@ -17,12 +17,14 @@ from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.evidence.sameness import same_logits
 
 # Points of one arm: where the attack left whom it could not beat, and whom it beat, and what it
-# asked about before.
+# asked about before. Most are of those who hold a floor up: whom nobody could beat, or, where it is
+# the gain over the bare arm, whom that one lost.
 _MOST = {"stood": 96, "fell": 8, "asked": 16}
+_MOST_OF_BARE = {"stood": 8, "fell": 96, "asked": 16}
 # Bytes of all points of one arm; of large inputs a few more, if there are to be any.
 _BYTES, _MOST_BYTES, _FEW = 2**20, 6 * 2**20, 8
-# Inputs taken at a time.
-_AT_A_TIME = {"stood": 96, "fell": 8, "asked": 4}
+# Inputs that are asked about on the way of a search, at a time.
+_ASKED = 4
 
 
 class Role(NamedTuple):
@@ -67,11 +69,13 @@ class Trail:
 
     Attributes:
         roles: Who is asked at the points of which arm.
+        compared: Whether a floor rests on whom the attack beats on the bare arm.
         steady: Whether whoever was asked again during the run said the same.
     """
 
     seed: int
     roles: tuple[Role, ...] = ()
+    compared: bool = False
     steady: bool = True
     _kept: dict[tuple[str, str], list[_Point]] = field(default_factory=dict)
     _count: int = 0
@@ -119,7 +123,9 @@ class Trail:
     ) -> None:
         if not len(inputs):
             return
-        rows = np.sort(self._draw.permutation(len(inputs))[: _AT_A_TIME[kind]])
+        most = self._most(arm)
+        at_a_time = _ASKED if kind == "asked" else most[kind]
+        rows = np.sort(self._draw.permutation(len(inputs))[:at_a_time])
         picked = torch.from_numpy(rows).to(inputs.device)
         points, ranks = inputs.detach()[picked], self._draw.random(len(rows)).tolist()
         answers = [None] * len(rows) if logits is None else logits.detach()[picked].unbind()
@@ -128,9 +134,13 @@ class Trail:
             if point.isfinite().all():  # NaN is what a search gives that gave up
                 kept.append(_Point(rank, self._count, point, ask, answer))
                 self._count += 1
-        if len(kept) > (most := _fitting(kept, _MOST[kind])):
-            chosen = sorted(kept, key=lambda point: point.rank)[:most]
+        if len(kept) > (fitting := _fitting(kept, most[kind])):
+            chosen = sorted(kept, key=lambda point: point.rank)[:fitting]
             kept[:] = sorted(chosen, key=lambda point: point.number)
+
+    def _most(self, arm: str) -> dict[str, int]:
+        """Of each kind how many points of an arm are kept, if they are small."""
+        return _MOST_OF_BARE if self.compared and arm == "unfiltered" else _MOST
 
     def points(self, arm: str) -> list[Tensor]:
         """What is kept of an arm, in the order of its searches, each ``(...)``."""

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.choice import chosen
+from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.evidence.sameness import (
     same_classes,
     same_gradients,
@@ -215,6 +217,51 @@ def test_probes_are_bounded(data):
     for _ in range(3):
         large.ended("unfiltered", [torch.rand(40, 250_000)], torch.arange(40) % 2 == 0)
     assert 0 < sum(point.nbytes for point in large.points("unfiltered")) <= 8 * 2**20
+
+
+class Numbered(nn.Module):
+    """Class 1 above 0.5, but of a twentieth of the samples the right class wherever they are.
+
+    Args:
+        held: Which twentieth; None for none. Samples have a number in their last feature.
+    """
+
+    def __init__(self, held=None):
+        super().__init__()
+        self.scale, self.held = nn.Parameter(torch.ones(())), held
+
+    def forward(self, x):
+        z = self.scale * (x[:, :3] - 0.5).sum(dim=1)
+        if self.held is not None:
+            number = (x[:, 3] * 1000).round()
+            right = 2 * (number % 2) - 1
+            stays = ((number / 2).floor() % 20 == self.held) & (z * right <= 0)
+            z = torch.where(stays, right * 0.05 + 0 * z, z)
+        return torch.stack([-z, z], dim=1)
+
+
+def restored(x):
+    """Each sample where it was, told by its number."""
+    sign = 2 * ((x[:, 3:] * 1000).round().detach() % 2) - 1
+    return torch.cat([0.5 + 0.1 * sign + 0.01 * (x[:, :3] - 0.5), x[:, 3:]], dim=1)
+
+
+def test_a_gain_rests_on_whom_the_bare_model_lost():
+    """Whatever twentieth of them no longer falls, a later run sees it as that of survivors."""
+    labels = torch.arange(400) % 2
+    near = torch.linspace(0.02, 0.1, 400) * (2 * labels - 1)
+    inputs = torch.cat([0.5 + near[:, None].expand(-1, 3), torch.arange(400)[:, None] / 1000], 1)
+
+    def deployed(held):
+        bare = Numbered(held)
+        return build_subject(Numbered(), (inputs, labels), restored, unfiltered_model=bare)
+
+    trail = Trail(0, compared=True)
+    bim = Measurement(chosen("bim", "linf", None, None), 0.2, "white-box")
+    measure(deployed(None), bim, trail=trail)
+    probes = Probes.of(deployed(None), range(400), trail, None)
+    assert probes.hold(deployed(None), range(400), None)
+    assert sum(probes.hold(deployed(held), range(400), None) for held in range(20)) <= 1
 
 
 def test_the_trail_draws_from_nobody(data):

@@ -149,7 +149,10 @@ class Guarded:
 
     def new_trail(self) -> Trail | None:
         """Where an attack went, for later runs to ask there; None where nothing is kept."""
-        return None if self.shelves is None else Trail(self.costs.seed or 0)
+        if self.shelves is None:
+            return None
+        gains = self.contract.floors.min_gain is not None and self.subject.filter is not None
+        return Trail(self.costs.seed or 0, compared=gains)
 
     def noted(self, evaluation: Evaluation) -> Evaluation:
         """With what a reader should know of the floors."""
