@@ -52,15 +52,23 @@ def _parser() -> argparse.ArgumentParser:
         "attack. The fixtures of the recorded tests give the pipelines, unless --model does. "
         "Status: 0, every example still fools its pipeline; 1, some no longer do; 2, they could "
         "not be judged.",
-        epilog="What follows -- is handed to pytest, such as: replay DIR -- -c other.ini",
+        epilog="What follows -- is handed to pytest, such as: replay DIR -- -x -k fast",
     )
     replay.add_argument("path", type=Path, help="a stored file, or a folder of them")
     replay.add_argument(
+        "-c",
+        dest="ini",
+        type=Path,
+        metavar="FILE",
+        help="the ini file of the run, whose folder recorded tests are named from (default: that "
+        "of the root folder, if it has one)",
+    )
+    replay.add_argument(
         "--rootdir",
         type=Path,
-        default=Path(),
-        help="the folder that recorded tests are named from: that of the ini file, or else "
-        "pytest's root folder (default: here)",
+        metavar="DIR",
+        help="pytest's root folder, which they are named from where there is no ini file (default: "
+        "that of the ini file, or else here)",
     )
     replay.add_argument("--device", help="run on this device (default: where the model is)")
     replay.add_argument(
@@ -76,10 +84,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _in_tests(options: argparse.Namespace, further: list[str]) -> int:
     """Let pytest build the pipelines, in a process of its own."""
+    from pytest_aerobust.names import home
     from pytest_aerobust.saved import load_all
 
-    root = options.rootdir.absolute()
-    files = dict.fromkeys(str(_file(root, test)) for test in load_all(options.path))
+    rootdir, ini = _roots(options)
+    named_from = home(ini, rootdir)
+    files = dict.fromkeys(str(_file(named_from, test, rootdir)) for test in load_all(options.path))
     device = [] if options.device is None else [f"--aerobust-device={options.device}"]
     with TemporaryDirectory() as cache:
         command = [
@@ -87,24 +97,53 @@ def _in_tests(options: argparse.Namespace, further: list[str]) -> int:
             *("--runxfail", "--maxfail=0"),
             # What failed last is to be asked of real runs.
             *("-o", f"cache_dir={cache}"),
-            *(f"--rootdir={root}", f"--aerobust-replay={options.path.absolute()}"),
+            # Else an ini file below would be read, and the tests named from its folder.
+            *("-c", str(ini or os.devnull)),
+            # What pytest does of its own accord where nobody told it what to read.
+            *([] if options.ini else [f"--confcutdir={rootdir}"]),
+            *(f"--rootdir={rootdir}", f"--aerobust-replay={options.path.absolute()}"),
             *(*device, *further, *files),
         ]
         status = subprocess.run(command, check=False).returncode
     return status if status in (0, 1) else 2
 
 
-def _file(root: Path, test: str) -> Path:
-    """Where a recorded test is; a file may name none outside the root folder."""
-    name = test.split("::")[0]
-    path = Path(os.path.normpath(root / name))
-    if not path.is_relative_to(os.path.normpath(root)):
-        raise ExamplesError(f"the recorded test {test!r} lies outside {root}: refused")
+def _roots(options: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Pytest's root folder, and its ini file if there is one."""
+    import pytest
+
+    from pytest_aerobust.names import home, ini_in
+
+    here = Path.cwd()
+    if options.ini is not None:
+        given = _normal(here / options.ini)
+        # As for pytest: what is there and no file (/dev/null) asks for none.
+        ini = None if given.exists() and not given.is_file() else given
+        return _normal(here / (options.rootdir or home(ini, here))), ini
+    rootdir = _normal(here / (options.rootdir or ""))
+    try:
+        return rootdir, ini_in(rootdir)
+    except (pytest.UsageError, pytest.fail.Exception) as error:
+        raise ExamplesError(f"pytest can't be started in {rootdir}: {error}") from error
+
+
+def _normal(path: Path) -> Path:
+    return Path(os.path.normpath(path))
+
+
+def _file(folder: Path, test: str, rootdir: Path) -> Path:
+    """Where a recorded test is; a file may name none outside of the root folder and of this one."""
+    path = _normal(folder / test.split("::")[0])
+    if not any(path.is_relative_to(known) for known in (rootdir, Path.cwd())):
+        raise ExamplesError(
+            f"the recorded test {test!r} lies outside {rootdir} and the folder that you start in: "
+            "refused; if it is yours, start in a folder above it"
+        )
     if not path.is_file():
         raise ExamplesError(
-            f"the recorded test {test!r} has no file in {root}: start in the folder of the ini "
-            "file (without one, pytest's root folder), or name it with --rootdir; or name the "
-            "model itself with --model"
+            f"the recorded test {test!r} has no file in {folder}: start in the folder of the ini "
+            "file (without one, pytest's root folder), or name it with --rootdir, or the file "
+            "with -c; or name the model itself with --model"
         )
     return path
 

@@ -16,7 +16,7 @@ import pytest
 from pytest_aerobust.contract import Contract, cases
 from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
 from pytest_aerobust.inventory import Inventory, contract_marks
-from pytest_aerobust.names import lasting_name
+from pytest_aerobust.names import home, ini_of, lasting_name
 from pytest_aerobust.recorder import Recorder, cache_of
 from pytest_aerobust.settings import Settings, add_options, read_settings
 from pytest_aerobust.shadowed import explain, explanation
@@ -304,11 +304,23 @@ def _replay(item: pytest.Item, examples: Path | None) -> str | None:
     """The command for stored examples, likewise."""
     if examples is None:
         return None
-    start, root = item.config.invocation_params.dir, item.config.stash[_settings].root
+    start = item.config.invocation_params.dir
     words = ["python", "-m", "pytest_aerobust", "replay", os.path.relpath(examples, start)]
-    if start != root:
-        words.append(f"--rootdir={os.path.relpath(root, start)}")
-    return shlex.join(words)
+    return shlex.join([*words, *_roots(item)])
+
+
+def _roots(item: pytest.Item) -> list[str]:
+    """What leads a replay to the ini file and root folder of this run; mostly nothing."""
+    config, start = item.config, item.config.invocation_params.dir
+    rootdir, ini, words = config.rootpath, ini_of(config), []
+    # A replay runs no test from outside of its root folder and the one that it is started in.
+    if ini and not any(item.path.is_relative_to(folder) for folder in (rootdir, start)):
+        rootdir = Path(os.path.commonpath([rootdir, item.path]))
+    usual = start
+    if config.getoption("inifilename") or rootdir != home(ini, rootdir):
+        words += ["-c", os.path.relpath(ini, start) if ini else os.devnull]
+        usual = home(ini, start)
+    return words if rootdir == usual else [*words, f"--rootdir={os.path.relpath(rootdir, start)}"]
 
 
 @pytest.hookimpl(wrapper=True)

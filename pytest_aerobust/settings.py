@@ -14,6 +14,7 @@ from pytest_aerobust.catalogue import Threat
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.floors import Floors
+from pytest_aerobust.names import home, ini_of
 from pytest_aerobust.profiles import Profile, chosen_profile
 
 
@@ -364,7 +365,7 @@ def _update(told: str | None) -> Update | None:
 
 def _beside(config: pytest.Config) -> Path:
     """The folder of the ini file, which its paths are relative to."""
-    return config.rootpath if config.inipath is None else config.inipath.parent
+    return home(ini_of(config), config.rootpath)
 
 
 def _baseline(config: pytest.Config, profile: Profile) -> Path:

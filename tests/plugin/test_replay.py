@@ -194,6 +194,12 @@ def test_from_another_folder(folder, command):
     assert command(folder / "tests", "replay", "../found", "--rootdir=..").returncode == 0
 
 
+def test_an_ini_file_that_cannot_be_read(folder, here):
+    """Nothing is judged under other settings than those that are meant."""
+    (folder / "pytest.ini").write_text("[pytest\n")
+    assert "pytest can't be started in" in here(folder, "replay", "found")
+
+
 def test_what_failed_last_stays_known(folder, command, own_process):
     """A replay is no test run: `--lf` still knows what failed before."""
     own_process(folder, "--aerobust")
@@ -239,6 +245,7 @@ def test_an_id_that_leads_outside(folder, here, test):
     (folder.parent / "outside.py").write_text("raise SystemExit('executed')\n")
     forge(folder, test.format(root=folder.parent))
     assert "refused" in here(folder, "replay", "found")
+    assert "refused" in here(folder / "tests", "replay", "../found", "-c", "../pytest.ini")
 
 
 @pytest.mark.parametrize("test", ["-p=evil.py::x", "@args.py::x", "--co", ""])

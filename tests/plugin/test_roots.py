@@ -1,6 +1,11 @@
 """Root folders: a contract's past is the same from wherever pytest is started."""
 
 import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +115,92 @@ def test_stored_examples_of_another_start(suite, tree):
     suite.write("one/conftest.py", tree.base)
     tree.run("one", "--rootdir=..", "--aerobust-examples=found").assert_outcomes(failed=1)
     tree.run("one", "--aerobust-replay=found").assert_outcomes(passed=1)
+
+
+FAILS = """
+@robust("bim", eps=0.2, min_acc=0.9)
+def test_fails():
+    pass
+"""
+# Says what the run that builds it reads, and where its root folder is.
+TOLD = """
+
+@pytest.fixture(scope="session")
+def aerobust_model(pytestconfig):
+    inis = [line for line in pytestconfig.getini("markers") if line.endswith(".ini")]
+    with open({file!r}, "a") as file:
+        print(pytestconfig.rootpath.name, *inis, file=file)
+    return Border()
+"""
+
+
+@pytest.fixture
+def pasted(suite, monkeypatch):
+    """Runs the one failing contract from a folder, and then the replay that it prints."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+
+    def paste(start, *options):
+        monkeypatch.chdir(suite.path / start)
+        result = suite.run("--aerobust-examples=found", *options)
+        result.assert_outcomes(failed=1)
+        (line,) = [x for x in suite.failure(result).splitlines() if "see them again" in x]
+        _, *words = shlex.split(line.split("without the attack: ")[1])
+        told = subprocess.run(
+            [sys.executable, *words], env=env, capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 0, f"{words} {told.stdout} {told.stderr}"
+        assert "4 of 4 stored examples of 1 contracts still fool" in told.stdout
+        return shlex.join(words[4:])
+
+    return paste
+
+
+# Where pytest starts, with what, beside which ini files; what the replay is told, and reads.
+STARTS = {
+    "ini below": (".", "", "a.ini sub/b.ini", "", "top a.ini"),
+    "ini below alone": (".", "", "sub/b.ini", "", "top"),
+    "ini of another folder": ("ci", "../sub", "sub/b.ini", "--rootdir=../sub", "sub b.ini"),
+    "ini aside": (".", "-c ci/pytest.ini sub", "ci/b.ini", "-c ci/pytest.ini", "ci b.ini"),
+    "started aside": (
+        *("ci", "-c pytest.ini ../sub", "ci/b.ini"),
+        *("-c pytest.ini --rootdir=..", "top b.ini"),
+    ),
+    "rootdir above": (
+        *(".", "-c ci/pytest.ini --rootdir=. sub", "a.ini ci/b.ini"),
+        *("-c ci/pytest.ini --rootdir=.", "top b.ini"),
+    ),
+    "rootdir below": (
+        *("sub", "--rootdir=deep", "sub/b.ini"),
+        *("-c pytest.ini --rootdir=deep", "deep b.ini"),
+    ),
+    "no ini": ("sub", "-c /dev/null", "a.ini sub/b.ini", "-c /dev/null", "sub"),
+}
+
+
+@pytest.mark.parametrize(
+    ("start", "options", "inis", "words", "reads"), STARTS.values(), ids=STARTS
+)
+def test_the_printed_replay_finds_its_test(
+    suite, small_conftest, pasted, start, options, inis, words, reads
+):
+    """With the ini file and the root folder of its run, whatever others lie above and below."""
+    # Above the root folder, where pytest looks only if it is told to read no ini file.
+    above = "" if os.devnull in options else "raise SystemExit('of another root folder')"
+    suite.write("conftest.py", above)
+    top, seen = suite.path / "top", suite.path / "seen"
+    for folder in ("ci", "sub/deep"):
+        (top / folder).mkdir(parents=True)
+    for ini in map(Path, inis.split()):
+        (top / ini).with_name("pytest.ini").write_text(f"[pytest]\nmarkers = {ini.name}\n")
+    suite.write("top/sub/conftest.py", small_conftest + TOLD.format(file=str(seen)))
+    suite.tests(FAILS, "top/sub/test_it.py")
+    assert pasted(top / start, *options.split()) == words
+    assert seen.read_text().splitlines()[-1] == reads
+
+
+def test_a_run_without_an_ini_file(suite):
+    """What lies beside an ini file lies in the root folder; it is not looked for in /dev."""
+    suite.tests(FAILS)
+    suite.run("-c", os.devnull, "--aerobust-update").assert_outcomes(failed=1)
+    assert [*entries(suite.path)] == ["test_suite.py::test_fails[bim-eps0.2]"]
