@@ -109,7 +109,7 @@ class Session:
                 on_progress=self._watch(test),
                 past=self._past(contract, subject, test),
                 tried=self._tried(guarded),
-                find_shelves=partial(self._shelves, contract.attack, subject, costs.device),
+                find_shelves=partial(self._shelves, contract.attack, subject, parts, costs.device),
             )
         )
 
@@ -127,7 +127,9 @@ class Session:
         samples = guarded.subject.samples
         return of_todays(folder, guarded.test, self._prints.of(samples), samples.inputs)
 
-    def _shelves(self, attack: AttackChoice, subject: Subject, device: str | None) -> Found:
+    def _shelves(
+        self, attack: AttackChoice, subject: Subject, parts: Parts, device: str | None
+    ) -> Found:
         """Where this subject's measurements are kept; nowhere where it can't be known again."""
         settings = self.settings
         # Adversarial examples are not kept: whoever wants all of them has to measure.
@@ -137,8 +139,9 @@ class Session:
             reason = NotFollowedError("an attack with code that comes with no version")
             return Found(note=aside(reason, "contract"))
         data = self._prints.of(subject.samples)
+        given = (parts.model, parts.filter, parts.unfiltered_model)
         try:
-            return Found(Shelves(self._cache, subject, data, device, self._patience))
+            return Found(Shelves(self._cache, subject, data, device, self._patience, given))
         except NotFollowedError as reason:
             return Found(note=aside(reason))
 

@@ -3,8 +3,10 @@
 import logging
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
+from weakref import ref
 
 import numpy as np
 import torch
@@ -31,6 +33,8 @@ from pytest_aerobust.trail import Trail
 _LOG = logging.getLogger("pytest_aerobust")
 # Seconds of a session for following code.
 _SECONDS, _SECONDS_EACH = 2.0, 0.05
+# How often it spends them in vain.
+_TIMES_IN_VAIN = 5
 # Samples that a model is asked about before it is followed.
 _ASKED = 16
 # The worst examples of an evaluation, and what of it these depend on.
@@ -44,37 +48,57 @@ _MEASURED = (
 class Patience:
     """How long a session follows code: two seconds, or a twentieth of one for each digest.
 
-    What takes longer is tried once, and its time is taken from nobody else.
+    What takes longer is tried once, and its time is taken from nobody else; what is tried after
+    five times two seconds in vain has a twentieth of one.
     """
 
     def __init__(self) -> None:
-        self._spent, self._times = 0.0, 0
-        self._too_large: set[str] = set()
+        self._spent, self._times, self._in_vain = 0.0, 0, 0.0
+        # By the ids of what was given, which are theirs only while these live.
+        self._too_large: dict[tuple[int, ...], list[ref[Any]]] = {}
 
-    def digest(self, name: str, held: list[Any]) -> str:
+    def digest(self, given: Sequence[Any], held: list[Any]) -> str:
         """What some objects are known by.
 
         Args:
-            name: Of whoever holds them.
+            given: Those that are not tried again where this takes too long.
             held: The objects.
 
         Raises:
             NotFollowedError: They hold something that can't be followed.
             TooLongError: That takes longer than it may, now or before.
         """
-        if name in self._too_large:
+        given = [each for each in given if each is not None]
+        if self._gave_up(given):
             raise TooLongError("code that was given up before")
-        seconds = max(_SECONDS, _SECONDS_EACH * self._times) - self._spent
-        identity = Identity(seconds)
+        identity = Identity(self._seconds())
         try:
             identity.add(held)
         except TooLongError:
-            self._too_large.add(name)
+            self._in_vain += identity.spent
+            self._give_up(given)
             raise
-        finally:
-            if name not in self._too_large:
-                self._spent, self._times = self._spent + identity.spent, self._times + 1
+        except NotFollowedError:
+            self._count(identity)
+            raise
+        self._count(identity)
         return identity.digest
+
+    def _seconds(self) -> float:
+        left = max(_SECONDS, _SECONDS_EACH * self._times) - self._spent
+        most = _SECONDS if self._in_vain < _TIMES_IN_VAIN * _SECONDS else 0.0
+        return max(_SECONDS_EACH, min(left, most))
+
+    def _count(self, identity: Identity) -> None:
+        self._spent, self._times = self._spent + identity.spent, self._times + 1
+
+    def _give_up(self, given: list[Any]) -> None:
+        with suppress(TypeError):  # an object that allows no reference is tried again
+            self._too_large[tuple(map(id, given))] = [ref(each) for each in given]
+
+    def _gave_up(self, given: list[Any]) -> bool:
+        known = self._too_large.get(tuple(map(id, given)), [])
+        return bool(known) and all(a() is b for a, b in zip(known, given, strict=True))
 
 
 def aside(reason: NotFollowedError, holder: str = "subject") -> str:
@@ -84,8 +108,8 @@ def aside(reason: NotFollowedError, holder: str = "subject") -> str:
         return ""
     return (
         f"measured without the cache: the code that model, filter or attack name could not be "
-        f"followed in {_SECONDS:g} s. Libraries are not followed where their folder is called "
-        "site-packages; --aerobust-no-cache ends the attempt"
+        f"followed in the {_SECONDS:g} s that a session has for it. Libraries are not followed "
+        "where their folder is called site-packages; --aerobust-no-cache ends the attempt"
     )
 
 
@@ -110,6 +134,7 @@ class Shelves:
         data: What its samples are known by.
         device: Where it runs; None stays where the model is.
         patience: How long its code may be followed.
+        given: What fixtures gave as its model and filter.
 
     Raises:
         NotFollowedError: The subject holds something that can't be followed.
@@ -123,19 +148,21 @@ class Shelves:
         data: DataPrint,
         device: str | None,
         patience: Patience,
+        given: Sequence[Any],
     ) -> None:
         self._cache, self._data, self._ids = cache, data, subject.samples.ids
         self._asked, self._device = subject, device
         # First, as an answer may import what the model's identity then follows.
         _ask(subject, device)
         self._patience, self._aside = patience, ""
-        self._subject = self._digest(
+        self._subject = patience.digest(
+            given,
             [
                 surroundings(),
                 *(subject.model, subject.filter, subject.unfiltered_model, subject.front),
                 *(subject.classes, subject.filter_gradient, subject.draws),
                 *(subject.bounds.arguments, device, self._data.digest),
-            ]
+            ],
         )
 
     @property
@@ -268,14 +295,11 @@ class Shelves:
     def _key(self, asked: Any) -> str | None:
         """What a question is known by; None where it is not, as for some attacks of the user's."""
         try:
-            return self._digest([self._subject, asked])
+            # A question that takes too long puts its own test aside, and no other of its model.
+            return self._patience.digest([self], [self._subject, asked])
         except NotFollowedError as reason:
             self._aside = aside(reason)
             return None
-
-    def _digest(self, held: list[Any]) -> str:
-        names = (type(part).__qualname__ for part in self._asked.modules)
-        return self._patience.digest(" ".join(names), held)
 
 
 def _rearranged(evaluation: Evaluation, places: Sequence[int] | np.ndarray) -> Evaluation:

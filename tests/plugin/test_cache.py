@@ -338,7 +338,7 @@ def test_what_can_not_be_known_is_not_kept(suite):
 def test_what_is_too_large_to_follow(suite, monkeypatch):
     """The cache stands aside in bounded time, once for all its contracts, and the run says so.
 
-    Those of a model beside it are kept.
+    Those of a model beside it are kept, also of one that is called as it is.
     """
     monkeypatch.setattr(shelves, "_SECONDS", 0.3)
     suite.conftest("""
@@ -350,11 +350,11 @@ def test_what_is_too_large_to_follow(suite, monkeypatch):
 
         @pytest.fixture(scope="session")
         def aerobust_model():
-            return Looked()
+            return nn.Sequential(Looked())
 
         @pytest.fixture(scope="session")
         def small():
-            return Border()
+            return nn.Sequential(Border())
     """)
     suite.tests("""
         @robust("bim", eps=[0.1, 0.2, 0.3], min_acc=0.3)
