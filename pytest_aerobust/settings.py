@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -441,18 +442,39 @@ def whole_places(config: pytest.Config) -> tuple[Path, ...]:
 
 
 def options_of_conftests(config: pytest.Config) -> list[str]:
-    """Names of the options that the suite's own conftests added and this run sets."""
-    try:
-        plain = vars(config._parser.parse_known_args([]))
-    except pytest.UsageError:  # one of them must be given, and nobody knows what it usually is
-        plain = dict.fromkeys(vars(config.option))
+    """Names of the options that the suite's own conftests added and this run was given."""
     # Parsed before any conftest is read, so it holds what plugins added, and no more.
     of_plugins = vars(config.known_args_namespace)
-    return [
-        name
-        for name in plain
-        if name not in of_plugins and getattr(config.option, name) != plain[name]
-    ]
+    return [name for name in _given(config) if name not in of_plugins]
+
+
+class _Noted(argparse.Action):
+    """Notes that its option is there, and converts nothing."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, True)
+
+
+def _given(config: pytest.Config) -> list[str]:
+    """Names of the options that somebody gave to this one run.
+
+    Values say nothing: they may know no equality, and converting a default anew may fail, or read
+    a file. What the ini file's `addopts` gives doesn't count: every run has it, so it chooses
+    nothing that another run would have, and whoever has one there could never prune.
+    """
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, fromfile_prefix_chars="@")
+    for action in config._parser.optparser._actions:
+        if action.option_strings:
+            reader.add_argument(
+                *action.option_strings,
+                dest=action.dest,
+                nargs=action.nargs,
+                action=_Noted,
+                default=argparse.SUPPRESS,
+            )
+    of_shell = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    told = [*of_shell, *map(os.fspath, config.invocation_params.args)]
+    return [*vars(reader.parse_known_args(told)[0])]
 
 
 def selects_tests(config: pytest.Config) -> bool:

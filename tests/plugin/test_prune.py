@@ -1,10 +1,12 @@
 """`--aerobust-prune` and the advice to use it: nothing that lives is called gone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from pytest_aerobust.history.baseline import Entry, read_baseline, update_baseline
+from pytest_aerobust.settings import options_of_conftests
 
 BASELINE = "aerobust-baseline.json"
 # Nothing is measured: what was collected is what this is about.
@@ -337,3 +339,84 @@ def test_an_option_of_the_suite_that_must_be_given(stored):
     result = stored.run("--aerobust-prune", "--sizes=1")
     result.stdout.fnmatch_lines(["nothing was pruned: this run has options *conftest (sizes)*"])
     assert entries(stored) == known
+
+
+# Options whose values can be compared with nothing, or made only once.
+AWKWARD = """
+    class Config:
+        def __init__(self, text):
+            self.text = text
+
+    def once(text, _made=[]):
+        if _made:
+            raise RuntimeError("made twice")
+        _made.append(text)
+        return text
+
+    def pytest_addoption(parser):
+        numbers = lambda text: torch.tensor([float(each) for each in text.split(",")])
+        parser.addoption("--grid", default="0.1,0.2", type=numbers)
+        parser.addoption("--array", default="0.1,0.2", type=lambda text: numbers(text).numpy())
+        parser.addoption("--object", default="x", type=Config)
+        parser.addoption("--file", default="absent.json", type=lambda text: open(text).read())
+        parser.addoption("--settled", required=True)
+
+    def pytest_configure(config):
+        config.option.settled = torch.zeros(2)
+"""
+
+
+def test_values_of_options_are_left_alone(stored):
+    """Defaults are neither made anew nor compared, and what stands in addopts chooses nothing."""
+    stored.conftest(AWKWARD)
+    stored.write("given.json", "{}")
+    stored.write("pytest.ini", "[pytest]\naddopts = --settled=1 --file=given.json\n")
+    store(stored, "test_suite.py::test_gone")
+    result = stored.run()
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*test_gone has no test any more*"])
+    result = stored.run("--aerobust-prune", "--file=given.json", "--grid", "1,2")
+    result.stdout.fnmatch_lines(["nothing was pruned: this run has *own conftest (file, grid),*"])
+    stored.run("--aerobust-prune")
+    assert "test_suite.py::test_gone" not in entries(stored)
+
+
+MANY = """
+    def pytest_addoption(parser):
+        add = parser.addoption
+        add("-Q", "--quick", action="store_true")
+        add("--none", action="store_const", const=None, default=1)
+        add("--sizes", type=int, default=2)
+        add("--each", action="append", default=[])
+        add("--some", nargs="*")
+        add("-L", "--level", dest="depth", action="count", default=0)
+        add("--path", type=open)
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("", []),
+        ("-v -x --aerobust -n2 -p no:randomly --tb=short", []),
+        ("-k quick", []),
+        ("-k=--quick --junitxml=--quick -- --quick", []),
+        ("-Q", ["quick"]),
+        ("-vxQLL .", ["quick", "depth"]),
+        ("--none", ["none"]),
+        ("--sizes=2 --path=absent", ["sizes", "path"]),
+        ("--each a test_suite.py --each b --some x y", ["each", "some"]),
+        ("@line.txt", ["quick"]),
+    ],
+)
+def test_which_options_are_given(stored, pytester, monkeypatch, line, names):
+    """By any spelling and with any value, the default's too; pytest's and plugins' don't count."""
+    stored.conftest(MANY)
+    stored.write("line.txt", "--quick")
+    config = pytester.parseconfig()
+    given = replace(config.invocation_params, args=tuple(line.split()))
+    monkeypatch.setattr(config, "invocation_params", given)
+    assert options_of_conftests(config) == names
+    monkeypatch.setattr(config, "invocation_params", replace(given, args=(stored.path,)))
+    monkeypatch.setenv("PYTEST_ADDOPTS", line)
+    assert options_of_conftests(config) == names
