@@ -52,6 +52,9 @@ INI_FLOORS = ("min_acc", "max_drop", "min_clean_acc", "max_regression")
 Update = Literal["all", "new"]
 """Which entries of the baseline a run writes."""
 
+Prune = Literal["gone", "all"]
+"""Which entries of the baseline a run removes, of those that it has no test for."""
+
 DEFAULT_BASELINE = "aerobust-baseline.json"
 
 # Files about a whole run: the format, and what its option promises.
@@ -81,7 +84,7 @@ class Settings:
         root: Folder that tests are named from, and that paths of the ini file start from: its own.
         baseline: File of the baseline.
         update: Which of its entries this run writes; None writes none.
-        prune: Whether entries of tests that are gone are removed.
+        prune: Which entries without a test this run removes; None removes none.
         strict: Whether a contract with max_regression must have an entry that fits.
         memory: Folder of adversarial examples that are committed with the suite; None keeps none.
         demands: What else the command line says that a contract's outcome depends on.
@@ -103,7 +106,7 @@ class Settings:
     root: Path = Path()
     baseline: Path = Path(DEFAULT_BASELINE)
     update: Update | None = None
-    prune: bool = False
+    prune: Prune | None = None
     strict: bool = False
     memory: Path | None = None
     demands: tuple[str, ...] = ()
@@ -217,8 +220,16 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--aerobust-prune",
-        action="store_true",
+        action="store_const",
+        const="gone",
         help="remove entries of the baseline whose tests are gone",
+    )
+    group.addoption(
+        "--aerobust-prune-all",
+        action="store_const",
+        const="all",
+        dest="aerobust_prune",
+        help="also remove those whose functions are still there, but without such a test",
     )
     group.addoption(
         "--aerobust-strict",

@@ -1,12 +1,14 @@
 """What one run does to the baseline: in the process that the user sees, once, at its end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_aerobust.errors import BaselineError
 from pytest_aerobust.history.baseline import Changes, Entry, read_baseline, update_baseline
+from pytest_aerobust.history.sources import Source
 from pytest_aerobust.settings import Settings
 
 
@@ -35,21 +37,41 @@ class Collected:
     places: tuple[Path, ...]
     obstacle: str = ""
 
-    def gone(self, known: Iterable[str], root: Path) -> tuple[str, ...]:
-        """Those of the known tests that would have been seen, were they still there."""
+    def missing(self, known: Iterable[str], root: Path) -> tuple[str, ...]:
+        """Those of the known tests that this run would have seen, did it have them."""
         return tuple(test for test in known if test not in self.tests and self._lacks(root, test))
 
     def _lacks(self, root: Path, test: str) -> bool:
-        """Whether the test's file is no more, or was read and holds nothing of its name."""
-        name, _, inside = test.partition("::")
+        """Whether the test's file is no more, or was read and gave nothing of its name."""
+        name, *names = _function(test)
         file = (root / name).resolve()
         if not any(file.is_relative_to(place) for place in self.places):
             return False
         if not file.exists():
             return True
-        names = inside.partition("[")[0].split("::")
         nodes = ("::".join((name, *names[: depth + 1])) for depth in range(len(names)))
         return name in self.read and self.withheld.isdisjoint(nodes)
+
+    def gone(self, missing: Iterable[str], root: Path) -> tuple[str, ...]:
+        """Those of the missing tests that no run can have, on whatever machine.
+
+        Parameters, marks and whole functions may hang on a GPU, an installed library or the option
+        of a plugin (pytest-repeat's ``--count``); what is written down may be run elsewhere.
+        """
+        source = cache(Source.of)
+        today = {_function(test) for test in self.tests}
+        return tuple(
+            test
+            for test in missing
+            if (function := _function(test)) not in today
+            and not source(root / function[0]).may_hold(function[1:])
+        )
+
+
+def _function(test: str) -> tuple[str, ...]:
+    """A test's file, classes and function, without its parameters."""
+    file, _, inside = test.partition("::")
+    return (file, *inside.partition("[")[0].split("::"))
 
 
 def keep_baseline(
@@ -69,7 +91,9 @@ def keep_baseline(
 
 
 def _kept(settings: Settings, results: dict[str, Any], collected: Collected) -> list[Told]:
-    unused = collected.gone(read_baseline(settings.baseline), settings.root)
+    missing = collected.missing(read_baseline(settings.baseline), settings.root)
+    gone = collected.gone(missing, settings.root)
+    unused = missing if settings.prune == "all" else gone
     measured = {
         test: Entry.from_dict(result["baseline"])
         for test, result in results.items()
@@ -100,7 +124,22 @@ def _kept(settings: Settings, results: dict[str, Any], collected: Collected) -> 
         told.append(
             Told(f"nothing was pruned: {collected.obstacle}, so nobody knows which tests are gone")
         )
+    else:
+        told += _kept_words([test for test in missing if test not in unused])
     return told
+
+
+def _kept_words(tests: Sequence[str]) -> list[Told]:
+    if not tests:
+        return []
+    return [
+        *(Told(f"kept in the baseline: {test}") for test in tests),
+        Told(
+            "this run has no such tests, but their functions are still there, or may be: another "
+            "machine or other options may run them. If none does, remove them with "
+            "--aerobust-prune-all"
+        ),
+    ]
 
 
 def _summary(path: Path, changes: Changes) -> str:

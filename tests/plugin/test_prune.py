@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from textwrap import dedent
 
 import pytest
 
@@ -191,17 +192,15 @@ def test_places_that_are_closed(stored, line):
 @pytest.mark.parametrize(
     ("change", "left"),
     [
-        (lambda text: text.replace("[0.1, 0.2]", "[0.1, 0.3]"), LIVING[:2]),
         (lambda text: text.replace("test_guard", "guard"), LIVING[:1]),
         (lambda text: text.partition("class")[0], LIVING[1:]),
         (lambda text: text.replace("test_it", "it"), LIVING[1:]),
-        (lambda text: text.replace('@robust("bim", eps=0.2', "# "), LIVING[1:]),
         (lambda text: "", []),
         (None, []),
     ],
 )
 def test_what_is_gone_is_removed(stored, change, left):
-    """A budget, function, class, method, mark or file that is no more takes its entries along."""
+    """A function, class, method or file that is no more takes its entries along."""
     if change is None:
         (stored.path / "test_suite.py").unlink()
     else:
@@ -212,9 +211,157 @@ def test_what_is_gone_is_removed(stored, change, left):
 
 def test_what_is_gone_is_removed_under_workers(stored):
     """The controller collects nothing itself."""
-    stored.tests(TESTS.replace("[0.1, 0.2]", "[0.1, 0.3]"))
+    stored.tests(TESTS.replace("[0.1, 0.2]", "[0.1, 0.3]").replace("test_it", "it"))
     stored.run("--aerobust-prune", "-n1")
-    assert [test for test in entries(stored) if test.startswith("test_suite")] == LIVING[:2]
+    assert [test for test in entries(stored) if test.startswith("test_suite")] == LIVING[1:]
+    stored.run("--aerobust-prune-all", "-n1")
+    assert [test for test in entries(stored) if test.startswith("test_suite")] == LIVING[1:2]
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (lambda text: text.replace("[0.1, 0.2]", "[0.1, 0.3]"), LIVING[:2]),
+        (lambda text: text.replace('@robust("bim", eps=0.2', "# "), LIVING[1:]),
+    ],
+    ids=["budget", "mark"],
+)
+def test_what_a_function_has_no_more(stored, change, left):
+    """Another machine may have that budget or mark, so it takes a word of its own."""
+    known = entries(stored)
+    stored.tests(change(TESTS))
+    stored.run().stdout.no_fnmatch_line("*has no test any more*")
+    result = stored.run("--aerobust-prune")
+    (kept,) = {*LIVING} - {*left}
+    result.stdout.fnmatch_lines(
+        [f"kept in the baseline: {kept.replace('[', '[[]')}", "*remove them with *-prune-all"]
+    )
+    assert entries(stored) == known
+    result = stored.run("--aerobust-prune-all")
+    result.stdout.no_fnmatch_line("kept in the baseline*")
+    assert [test for test in entries(stored) if test.startswith("test_suite")] == left
+
+
+# What pytest-repeat does.
+REPEATING = """
+import pytest
+
+def pytest_addoption(parser):
+    parser.addoption("--count", type=int, default=1)
+
+@pytest.fixture
+def _again(request):
+    return request.param
+
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc):
+    if (count := metafunc.config.option.count) > 1:
+        metafunc.fixturenames.append("_again")
+        metafunc.parametrize("_again", range(count), indirect=True)
+"""
+
+
+def test_a_plugin_that_multiplies_tests(stored, pytester):
+    """Under other parameters a function lives, and so do its entries."""
+    known = entries(stored)
+    stored.write("repeating.py", REPEATING)
+    pytester.syspathinsert()
+    options = ["-p", "repeating", "--count=2"]
+    stored.run(*options).stdout.no_fnmatch_line("*has no test any more*")
+    result = stored.run("--aerobust-prune", *options)
+    result.stdout.fnmatch_lines([f"kept in the baseline: {LIVING[0].replace('[', '[[]')}"])
+    assert entries(stored) == known
+
+
+# Names and parameters of tests that another machine has, and where the file writes them.
+ELSEWHERE = {
+    "test_each[bim-eps0.1-cuda]": """
+        @pytest.mark.parametrize("device", ["cpu", *(["cuda"] if GPU else [])])
+        @robust("bim", eps=0.1, min_acc=0.1)
+        def test_each(device):
+            pytest.skip()
+    """,
+    "test_budget[bim-eps0.2]": """
+        @robust("bim", eps=[0.1, 0.2] if GPU else 0.1, min_acc=0.1)
+        def test_budget():
+            pytest.skip()
+    """,
+    "test_gpu[bim-eps0.1]": """
+        if GPU:
+            @robust("bim", eps=0.1, min_acc=0.1)
+            def test_gpu():
+                pass
+    """,
+    "test_tried[bim-eps0.1]": """
+        try:
+            import no_such_library
+        except ImportError:
+            pass
+        else:
+            async def test_tried():
+                pass
+    """,
+    "TestGPU::test_inside[bim-eps0.1]": """
+        if GPU:
+            class TestGPU:
+                def test_inside(self):
+                    pass
+    """,
+    "TestMixed::test_inside[bim-eps0.1]": """
+        class TestMixed:
+            if GPU:
+                def test_inside(self):
+                    pass
+    """,
+    "test_imported[bim-eps0.1]": """
+        if GPU:
+            from elsewhere import something as test_imported
+    """,
+    "test_assigned[bim-eps0.1]": """
+        if GPU:
+            test_assigned = robust("bim", eps=0.1)(lambda: None)
+    """,
+    "TestDerived::test_of_base[bim-eps0.1]": """
+        class TestDerived(Base):
+            pass
+    """,
+    "test_made_cuda[bim-eps0.1]": """
+        for device in ["cpu", *(["cuda"] if GPU else [])]:
+            globals()[f"test_made_{device}"] = lambda: None
+    """,
+    "test_starred[bim-eps0.1]": """
+        if GPU:
+            from elsewhere import *
+    """,
+}
+
+
+def test_what_another_machine_has(stored):
+    """What the source still holds in some branch is kept, and named; nothing else is."""
+    known = []
+    for place, (test, code) in enumerate(ELSEWHERE.items()):
+        file = f"test_m{place}.py"
+        stored.tests(f"GPU = False\nclass Base: pass\n{dedent(code)}", file)
+        known.append(f"{file}::{test}")
+    gone = [
+        # A part of a name, a class that is no more, and what only a comment holds.
+        "test_m0.py::test_eac[bim-eps0.1]",
+        "test_m2.py::TestGPU::test_gpu[bim-eps0.1]",
+        "test_m2.py::test_once[bim-eps0.1]",
+    ]
+    stored.write(
+        "test_m2.py", (stored.path / "test_m2.py").read_text() + "# def test_once(): '\\d'\n"
+    )
+    store(stored, *known, *gone)
+    lines = stored.run().outlines
+    advised = [line for line in lines if "has no test any more" in line]
+    assert len(advised) == len(gone)
+    lines = stored.run("--aerobust-prune").outlines
+    assert {f"kept in the baseline: {test}" for test in known} <= {*lines}
+    assert {f"removed from the baseline: {test}" for test in gone} <= {*lines}
+    assert {*entries(stored)} >= {*known, *LIVING}
+    stored.run("--aerobust-prune-all")
+    assert {*entries(stored)} == {*LIVING, "test_b.py::test_beside[bim-eps0.1]"}
 
 
 def test_a_session_fixture_that_fails(stored):
@@ -324,7 +471,7 @@ def test_options_of_the_suite_may_choose_tests(stored, options, names):
         [f"nothing was pruned: this run has options of the suite's own conftest ({names})*"]
     )
     assert entries(stored) == known
-    stored.run("--aerobust-prune")
+    stored.run("--aerobust-prune-all")
     assert {*known} - {*entries(stored)} == {sized[2]}
 
 
