@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "attack. The fixtures of the recorded tests give the pipelines, unless --model does. "
         "Status: 0, every example still fools its pipeline; 1, some no longer do; 2, they could "
         "not be judged.",
-        epilog="What follows -- is handed to pytest, such as: replay DIR -- -x -k fast",
+        epilog="What follows -- is handed to pytest, such as: replay DIR -- -n 4",
     )
     replay.add_argument("path", type=Path, help="a stored file, or a folder of them")
     replay.add_argument(
