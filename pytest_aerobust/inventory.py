@@ -30,18 +30,21 @@ class Inventory:
 
     Args:
         root: Folder that everything is named from.
+        case: The parameter that says which contract a test is about.
 
     Attributes:
         tests: Names of all tests that carry a contract.
         read: Names of the files and classes whose tests were made.
         withheld: Names of the functions and classes of which nobody made a test.
+        varied: Names of the functions whose tests differ by more than their contracts.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, case: str) -> None:
+        self._root, self._case = root, case
         self.tests: set[str] = set()
         self.read: set[str] = set()
         self.withheld: set[str] = set()
+        self.varied: set[str] = set()
 
     # Innermost of its kind, so that it sees what was made as it was made.
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -73,22 +76,29 @@ class Inventory:
         return report
 
     def _saw(self, items: Iterable[pytest.Item]) -> None:
-        for name in [self._name(item) for item in items if contract_marks(item)]:
+        for item in items:
+            if not contract_marks(item):
+                continue
+            name = self._name(item)
             self.tests.add(name)
             function, _, parameters = name.partition("[")
             if _NO_PARAMETERS in parameters:
                 self.withheld.add(function)
+            if {*getattr(getattr(item, "callspec", None), "params", ())} - {self._case}:
+                self.varied.add(function)
 
     def _name(self, node: pytest.Item | pytest.Collector) -> str:
         return lasting_name(node, self._root)
 
     def plain(self) -> list[list[str]]:
         """All of it for another process."""
-        return [sorted(ids) for ids in (self.tests, self.read, self.withheld - self.read)]
+        withheld = self.withheld - self.read
+        return [sorted(ids) for ids in (self.tests, self.read, withheld, self.varied)]
 
     def add(self, plain: Iterable[Iterable[str]]) -> None:
         """Take over what another process has seen."""
-        for ids, more in zip((self.tests, self.read, self.withheld), plain, strict=True):
+        known = (self.tests, self.read, self.withheld, self.varied)
+        for ids, more in zip(known, plain, strict=True):
             ids.update(more)
 
 

@@ -116,7 +116,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.stash[_replayer] = Replayer(config, settings.replay, settings.root, _CASE)
         config.pluginmanager.register(config.stash[_replayer], "aerobust-replayer")
-    inventory = Inventory(settings.root)
+    inventory = Inventory(settings.root, _CASE)
     config.pluginmanager.register(inventory, "aerobust-inventory")
     config.stash[_recorder] = Recorder(config, settings, inventory)
     config.pluginmanager.register(config.stash[_recorder], "aerobust-recorder")

@@ -115,11 +115,10 @@ class Recorder:
     def _keep(self, session: pytest.Session) -> None:
         from pytest_aerobust.history.upkeep import Collected, keep_baseline
 
-        tests, read, withheld = map(frozenset, self._inventory.plain())
+        tests, read, withheld, varied = map(frozenset, self._inventory.plain())
         places, obstacle = self._places(session)
-        seen = Collected(
-            tests | self.collected | {*self._reports}, read, withheld, places, obstacle
-        )
+        collected = tests | self.collected | {*self._reports}
+        seen = Collected(collected, read, withheld, varied, places, obstacle)
         self._told = keep_baseline(
             self._settings,
             [(test, cast("Any", report).aerobust) for test, report in self._reports.items()],

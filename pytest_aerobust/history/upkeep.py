@@ -27,6 +27,7 @@ class Collected:
         tests: Names of all that carry a contract.
         read: Names of the files and classes whose tests were made.
         withheld: Names of the classes and functions that are there and of which no test was made.
+        varied: Names of the functions whose tests differ by more than their contracts.
         places: Files and folders whose tests this run asked for, all of them.
         obstacle: Why there are none, in words.
     """
@@ -34,6 +35,7 @@ class Collected:
     tests: frozenset[str]
     read: frozenset[str]
     withheld: frozenset[str]
+    varied: frozenset[str]
     places: tuple[Path, ...]
     obstacle: str = ""
 
@@ -56,16 +58,18 @@ class Collected:
         """Those of the missing tests that no run can have, on whatever machine.
 
         Parameters, marks and whole functions may hang on a GPU, an installed library or the option
-        of a plugin (pytest-repeat's ``--count``); what is written down may be run elsewhere.
+        of a plugin (pytest-repeat's ``--count``); what is written down may be run elsewhere, but
+        for the contracts of a function that has nothing else, where they are written out.
         """
         source = cache(Source.of)
-        today = {_function(test) for test in self.tests}
-        return tuple(
-            test
-            for test in missing
-            if (function := _function(test)) not in today
-            and not source(root / function[0]).may_hold(function[1:])
-        )
+        today = {_function(test) for test in self.tests} - {_function(each) for each in self.varied}
+
+        def is_gone(file: str, *names: str) -> bool:
+            if (file, *names) in today:
+                return names in source(root / file).settled
+            return not source(root / file).may_hold(names)
+
+        return tuple(test for test in missing if is_gone(*_function(test)))
 
 
 def _function(test: str) -> tuple[str, ...]:

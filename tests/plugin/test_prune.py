@@ -195,6 +195,8 @@ def test_places_that_are_closed(stored, line):
         (lambda text: text.replace("test_guard", "guard"), LIVING[:1]),
         (lambda text: text.partition("class")[0], LIVING[1:]),
         (lambda text: text.replace("test_it", "it"), LIVING[1:]),
+        (lambda text: text.replace("[0.1, 0.2]", "[0.1, 0.3]"), LIVING[:2]),
+        (lambda text: text.replace("[0.1, 0.2]", "4 / 40"), LIVING[:2]),
         (lambda text: "", []),
         (None, []),
     ],
@@ -213,15 +215,13 @@ def test_what_is_gone_is_removed_under_workers(stored):
     """The controller collects nothing itself."""
     stored.tests(TESTS.replace("[0.1, 0.2]", "[0.1, 0.3]").replace("test_it", "it"))
     stored.run("--aerobust-prune", "-n1")
-    assert [test for test in entries(stored) if test.startswith("test_suite")] == LIVING[1:]
-    stored.run("--aerobust-prune-all", "-n1")
     assert [test for test in entries(stored) if test.startswith("test_suite")] == LIVING[1:2]
 
 
 @pytest.mark.parametrize(
     ("change", "left"),
     [
-        (lambda text: text.replace("[0.1, 0.2]", "[0.1, 0.3]"), LIVING[:2]),
+        (lambda text: text.replace("[0.1, 0.2]", "[0.1, 0.3][:]"), LIVING[:2]),
         (lambda text: text.replace('@robust("bim", eps=0.2', "# "), LIVING[1:]),
     ],
     ids=["budget", "mark"],
@@ -284,6 +284,39 @@ ELSEWHERE = {
     "test_budget[bim-eps0.2]": """
         @robust("bim", eps=[0.1, 0.2] if GPU else 0.1, min_acc=0.1)
         def test_budget():
+            pytest.skip()
+    """,
+    "test_named[bim-eps0.2]": """
+        weak = robust("bim", eps=[0.1, 0.2] if GPU else 0.1, min_acc=0.1)
+
+        @weak
+        def test_named():
+            pytest.skip()
+    """,
+    "TestMarked::test_it[bim-eps0.2]": """
+        class TestMarked:
+            pytestmark = [robust("bim", eps=0.1 + 0.1 * GPU, min_acc=0.1)]
+
+            @robust("fgsm", eps=0.1, min_acc=0.1)
+            def test_it(self):
+                pytest.skip()
+    """,
+    "test_twice[bim-eps0.2]": """
+        def test_twice():
+            pass
+
+        if not GPU:
+            @robust("bim", eps=0.1, min_acc=0.1)
+            def test_twice():
+                pytest.skip()
+    """,
+    "test_fixture[bim-eps0.1-cuda]": """
+        @pytest.fixture(params=["cpu", *(["cuda"] if GPU else [])])
+        def device(request):
+            return request.param
+
+        @robust("bim", eps=0.1, min_acc=0.1)
+        def test_fixture(device):
             pytest.skip()
     """,
     "test_gpu[bim-eps0.1]": """
