@@ -226,6 +226,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[_recorder].collected.update(map(_name, marked))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What attacks are made of is read before anything runs: no test may change an entry."""
+    settings = session.config.stash[_settings]
+    if not settings.enabled or session.config.option.collectonly:
+        return
+    contracts = [_parameter(item).contract for item in session.items if _checked_marks(item)]
+    attacks = [contract.attack for contract in contracts if settings.compares(contract)]
+    if attacks:
+        _session_of(session.config).read_code(attacks)
+
+
 def _name(item: pytest.Item) -> str:
     return lasting_name(item, item.config.stash[_settings].root)
 
@@ -267,6 +278,11 @@ def _checked_marks(item: pytest.Item) -> int:
     return parameter.marks if parameter else 0
 
 
+def _parameter(item: pytest.Item) -> _Parameter:
+    """The case of an item whose marks are checked."""
+    return cast("_Parameter", cast("pytest.Function", item).callspec.params[_CASE])
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """The body first, the check after it, both in the call phase."""
@@ -289,8 +305,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
 def _carried(item: pytest.Function, judged: "Judged", rerun: str) -> dict[str, Any]:
     from pytest_aerobust.reports.carried import carried
 
-    parameter = cast("_Parameter", item.callspec.params[_CASE])
-    return carried(judged, parameter.contract, rerun)
+    return carried(judged, _parameter(item).contract, rerun)
 
 
 def _rerun(item: pytest.Item) -> str:
@@ -361,17 +376,22 @@ def _without_own_frames(excinfo: pytest.ExceptionInfo[Any], config: pytest.Confi
     )
 
 
-@pytest.fixture
-def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
-    from pytest_aerobust.session import Parts, Session
-
-    config, contract = request.config, request.param.contract
+def _session_of(config: pytest.Config) -> "Session":
     if _session not in config.stash:
         from pytest_aerobust.reports.progress import watching
+        from pytest_aerobust.session import Session
 
         config.stash[_session] = Session(
             config.stash[_settings], watching(config), cache_of(config, config.stash[_settings])
         )
+    return config.stash[_session]
+
+
+@pytest.fixture
+def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
+    from pytest_aerobust.session import Parts
+
+    config, contract = request.config, request.param.contract
     saved = None
     if _replayer in config.stash:
         saved = config.stash[_replayer].saved(_name(request.node))
@@ -386,7 +406,7 @@ def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
         unfiltered_model=request.getfixturevalue("aerobust_unfiltered_model"),
     )
     seed = getattr(request.node.obj, _TAKEN, None)
-    return config.stash[_session].guard(contract, parts, _name(request.node), seed)
+    return _session_of(config).guard(contract, parts, _name(request.node), seed)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """One run: what the items of a session share, from settings to what is known of a model."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, cast
@@ -13,7 +14,7 @@ from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import OnProgress, Tried, silent
-from pytest_aerobust.history.attack_code import code_of
+from pytest_aerobust.history.attack_code import CODE, AttackCodes
 from pytest_aerobust.history.baseline import Entry, read_baseline
 from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.history.comparison import Past
@@ -57,8 +58,15 @@ class Session:
     ) -> None:
         self.settings, self._watch, self._cache = settings, watch, cache
         self._readings, self._prints, self._patience = Readings(), DataPrints(), Patience()
+        self._codes = AttackCodes(settings.root)
         if settings.workers > 1:
             torch.set_num_threads(max(1, _cores() // settings.workers))
+
+    def read_code(self, attacks: Iterable[AttackChoice]) -> None:
+        """Read what attacks are made of, before a run can change it."""
+        for attack in attacks:
+            with suppress(Exception):  # raised again by the contract whose attack it is
+                self._codes.of(attack)
 
     def guard(
         self, contract: Contract, parts: Parts, test: str, drawn_by: object = None
@@ -135,7 +143,7 @@ class Session:
         # Adversarial examples are not kept: whoever wants all of them has to measure.
         if self._cache is None or settings.remembers or settings.replay is not None:
             return Found()
-        if code_of(attack):
+        if CODE in self._codes.of(attack):
             reason = NotFollowedError("an attack with code that comes with no version")
             return Found(note=aside(reason, "contract"))
         data = self._prints.of(subject.samples)
@@ -148,11 +156,11 @@ class Session:
     def _past(self, contract: Contract, subject: Subject, test: str) -> Past | None:
         """The contract's place in the baseline, where it or this run asks for one."""
         settings = self.settings
-        wanted = settings.update is not None or contract.floors.max_regression is not None
-        if not wanted or not contract.single or settings.replay is not None:
+        if not settings.compares(contract):
             return None
         data, entry = self._prints.of(subject.samples), self._baseline.get(test)
-        return Past(contract, subject, data, entry, settings.update, settings.strict)
+        made_of = self._codes.of(contract.attack)
+        return Past(contract, subject, data, entry, settings.update, settings.strict, made_of)
 
     @cached_property
     def _baseline(self) -> dict[str, Entry]:

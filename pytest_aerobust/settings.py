@@ -135,6 +135,11 @@ class Settings:
         """Whether counterexamples are kept while a contract is measured."""
         return self.examples is not None or self.draws_examples
 
+    def compares(self, contract: Contract) -> bool:
+        """Whether the baseline has, or gets, an entry that the contract is held against."""
+        wanted = self.update is not None or contract.floors.max_regression is not None
+        return wanted and contract.single and self.replay is None
+
     def settle(self, contract: Contract) -> Contract:
         """The contract with the options' floors and steps where the mark states none."""
         return contract.settled(self.floors).paced(self.costs(contract).steps)

@@ -4,72 +4,97 @@ Nothing that is asked of a model tells how an attack would search today. So what
 measured answers no later run, and a baseline holds what the attack was made of.
 """
 
-import array
-import datetime
-import decimal
-import enum
-import functools
 import hashlib
 import inspect
-import sys
 import time
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from fractions import Fraction
 from importlib import import_module, metadata
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from pytest_aerobust.attacks.search import setting_text
 from pytest_aerobust.choice import AttackChoice
-from pytest_aerobust.history.identity import in_fixed_order, names_in, of_library
+from pytest_aerobust.history.holdings import (
+    WRAPPERS,
+    attributes,
+    held,
+    known,
+    name_of,
+    says_all,
+    told,
+)
+from pytest_aerobust.history.identity import names_in, of_library
 
-# Whose versions are part of what a measurement is kept under, and what has no code of its own.
-_KNOWN = {"foolbox", "pytest_aerobust", "torch", "numpy", "scipy", "eagerpy"}
-# Values that their own text tells, the same in every process.
-_PLAIN = (
-    *(type(None), bool, int, float, complex, Fraction, decimal.Decimal, str, bytes, bytearray),
-    *(range, slice, PurePath, datetime.date, datetime.time, datetime.timedelta, array.array),
-    *(Tensor, np.ndarray, np.generic, np.dtype, torch.dtype, torch.device),
-)
-# Code that its name tells, where it is none of the user's.
-_CODE = (
-    *(type, types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType),
-    *(types.WrapperDescriptorType, types.MethodWrapperType, np.ufunc),
-)
-# Of known classes those whose objects hold what the user put there. Any other (a logger, a lock, a
-# file) is told by its class: what it holds is nobody's setting, and another in each process.
-_HOLDERS = {"foolbox", "pytest_aerobust", "torch.nn"}
 _SECONDS = 2.0
 # What stands for code that takes longer to follow, and compares with nothing.
 NOT_FOLLOWED = f"not followed, as that takes more than {_SECONDS:g} s"
-_too_long: set[str] = set()
+CODE, PRIVATE = "attack code", "private settings"
+# Globals that Python sets, by where the module lies and how it was imported.
+_OF_PYTHON = {
+    *("__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__"),
+    *("__path__", "__spec__", "__doc__"),
+}
 
 
-def code_of(choice: AttackChoice) -> str:
-    """A digest of the code in an attack that comes with no version; empty where there is none.
+class AttackCodes:
+    """What a session's attacks are made of, as it was when each was first asked for.
 
-    It is of source texts, and of the values that these name, so that another Python gives the
-    same. :data:`NOT_FOLLOWED` where that takes too long, of each attack tried once in a process.
+    A run may change what its attacks name (a counter, a table of what was found), and by which
+    tests ran before. So the session asks before the first of them runs.
+
+    Args:
+        root: The suite's folder.
     """
-    attack = _class_of(choice) if choice.ready is None else choice.ready
-    name = _name(attack if isinstance(attack, type) else type(attack))
-    if name in _too_long:
-        return NOT_FOLLOWED
-    walk = _Walk([attack, choice.arguments], time.perf_counter() + _SECONDS)
-    try:
-        walk.follow()
-    except TimeoutError:
-        _too_long.add(name)
-        return NOT_FOLLOWED
-    if not walk.found:
-        return ""
-    return hashlib.blake2b("\0".join(walk.texts).encode(), digest_size=8).hexdigest()
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # By id, which is unique only while the object lives: a choice has no hash.
+        self._read: dict[int, tuple[AttackChoice, Mapping[str, str]]] = {}
+        self._too_long: set[str] = set()
+
+    def of(self, choice: AttackChoice) -> Mapping[str, str]:
+        """What an instance keeps to itself and a digest of code without a version, where any is.
+
+        The digest is of source texts, and of the values that these name, so that another Python
+        gives the same. :data:`NOT_FOLLOWED` where that takes too long, of each attack tried once.
+        """
+        if id(choice) not in self._read:
+            texts = {PRIVATE: self._private(choice.ready), CODE: self._code(choice)}
+            told_of = {name: text for name, text in texts.items() if text}
+            self._read[id(choice)] = choice, told_of
+        return self._read[id(choice)][1]
+
+    def _private(self, attack: object) -> str:
+        """What an instance of the user's own keeps to itself."""
+        own = {} if attack is None else vars(attack)
+        private = {
+            name: told(value, self._root)
+            if isinstance(value, str | PurePath | torch.device)
+            else value
+            for name, value in own.items()
+            if name.startswith("_")
+        }
+        return setting_text(private) if private else ""
+
+    def _code(self, choice: AttackChoice) -> str:
+        attack = _class_of(choice) if choice.ready is None else choice.ready
+        name = name_of(attack if isinstance(attack, type) else type(attack))
+        if name in self._too_long:
+            return NOT_FOLLOWED
+        until = time.perf_counter() + _SECONDS
+        walk = _Walk([attack, choice.arguments], until, self._root)
+        try:
+            walk.follow()
+        except TimeoutError:
+            self._too_long.add(name)
+            return NOT_FOLLOWED
+        if not walk.found:
+            return ""
+        return hashlib.blake2b("\0".join(walk.texts).encode(), digest_size=8).hexdigest()
 
 
 def _class_of(choice: AttackChoice) -> Any:
@@ -81,33 +106,23 @@ def _class_of(choice: AttackChoice) -> Any:
         return None
 
 
-def _known(module: str | None) -> bool:
-    root = (module or "builtins").partition(".")[0]
-    return root in _KNOWN or root in sys.stdlib_module_names
-
-
-def _name(value: Any) -> str:
-    """What code or a class is called."""
-    name = getattr(value, "__qualname__", getattr(value, "__name__", type(value).__qualname__))
-    return f"{getattr(value, '__module__', None) or 'builtins'}.{name}"
-
-
 class _Walk:
     """Collects the texts of all code that an attack holds and names.
 
     Args:
         values: Where to start.
         until: When to stop, by `time.perf_counter`.
+        root: The suite's folder.
 
     Attributes:
         found: Whether there is any.
         texts: In the order in which they are met, with the values that code names.
     """
 
-    def __init__(self, values: Iterable[Any], until: float) -> None:
+    def __init__(self, values: Iterable[Any], until: float, root: Path) -> None:
         self.found = False
         self.texts: list[str] = []
-        self._until = until
+        self._until, self._root = until, root
         # Each with whether code names it, so that its own values are told, too.
         self._waiting = deque((value, False) for value in values)
         self._seen: set[int] = set()
@@ -124,7 +139,7 @@ class _Walk:
             if time.perf_counter() > self._until:
                 raise TimeoutError
             value, named = self._waiting.popleft()
-            if not isinstance(value, _PLAIN) and id(value) not in self._seen:
+            if id(value) not in self._seen and not says_all(value):
                 self._seen.add(id(value))
                 self._alive.append(value)
                 self._visit(value, named)
@@ -134,40 +149,53 @@ class _Walk:
             self._class(value)
         elif isinstance(value, types.FunctionType):
             self._function(value)
+        elif isinstance(value, torch.jit.ScriptFunction | torch.jit.ScriptModule):
+            self._compiled(value)
         else:
-            for name, each in _held(value):
+            for name, each in self._held(value):
                 if named:
                     self._named(name, each)
                 else:
                     self._waiting.append((each, False))
 
+    def _held(self, value: Any) -> list[tuple[str, Any]]:
+        try:
+            return list(held(value))
+        except Exception:  # code of the user's that runs when it is looked at
+            return [("class", type(value))]
+
     def _class(self, value: type) -> None:
         for base in value.__mro__:
-            if self._is_users(base):
-                self._source(base)
-            for name, held in sorted(vars(base).items()):
-                inner = getattr(held, "__func__", getattr(held, "fget", held))
-                if isinstance(inner, types.FunctionType):
-                    self._member(inner, base)
-                elif self._is_users(base) and not name.startswith("__"):
-                    self._named(name, inner)
-
-    def _member(self, function: types.FunctionType, base: type) -> None:
-        """A method: its text is that of its class, unless somebody put it there afterwards."""
-        if function.__module__ != base.__module__:
-            self._waiting.append((function, False))
-        elif self._is_users(base):
-            self._reached(function)
+            users = self._is_users(base.__module__)
+            if users:
+                self._source(base, base)
+            for name, member in sorted(vars(base).items()):
+                if isinstance(member, (types.FunctionType, *WRAPPERS)):
+                    # Somebody may have put it there afterwards, or wrapped it.
+                    self._waiting.append((member, users))
+                elif users and not name.startswith("__"):
+                    self._named(name, member)
 
     def _function(self, value: types.FunctionType) -> None:
-        if self._is_users(value):
-            self._source(value)
-            self._reached(value)
+        """A function, by where its code lies: what wraps another is called as that is."""
+        module = value.__globals__.get("__name__", value.__module__)
+        users = self._is_users(module)
+        if users:
+            self._source(value, value.__code__)
+        if users or not known(value.__module__):
+            for name, each in (*_kept(value), *(_globals(value) if users else ())):
+                self._named(name, each)
 
-    def _is_users(self, code: Any) -> bool:
-        """Whether code is to be read; of another library its version is told."""
-        module = code.__module__
-        if _known(module):
+    def _compiled(self, value: Any) -> None:
+        """Code of torch's own, without the lines that it was made of: these name files."""
+        self.found = True
+        self.texts.append(value.inlined_graph.str(False))
+        if isinstance(value, torch.jit.ScriptModule):
+            self._named("state", value.state_dict())
+
+    def _is_users(self, module: str) -> bool:
+        """Whether a module's code is to be read; of another library its version is told."""
+        if known(module):
             return False
         if not of_library(module):
             return True
@@ -178,71 +206,31 @@ class _Walk:
         self.found = True
         return False
 
-    def _source(self, code: Any) -> None:
+    def _source(self, named: Any, code: Any) -> None:
         try:
             text = inspect.getsource(code)
         except (OSError, TypeError):  # made by exec, or in a shell
             text = "without source"
-        self.texts.append(f"{code.__qualname__}\n{text}")
+        self.texts.append(f"{named.__qualname__}\n{text}")
         self.found = True
 
-    def _reached(self, function: types.FunctionType) -> None:
-        """What a function keeps, and what it names."""
-        kept = {"defaults": function.__defaults__, "keywords": function.__kwdefaults__}
-        for name, value in (*kept.items(), *_cells(function), *_globals(function)):
-            self._named(name, value)
-
     def _named(self, name: str, value: Any) -> None:
-        self.texts.append(f"{name}={_told(value)}")
+        self.texts.append(f"{name}={self._told(value)}")
         self._waiting.append((value, True))
 
-
-def _told(value: Any) -> str:
-    """What is said of a value where code names it, beside what it holds."""
-    if isinstance(value, Tensor | np.ndarray):
-        return setting_text(value)
-    if isinstance(value, enum.Enum):
-        return str(value)
-    if isinstance(value, _PLAIN):
-        return repr(value)
-    if isinstance(value, types.ModuleType):
-        return value.__name__
-    if isinstance(value, torch.Generator):
-        return f"generator of seed {value.initial_seed()}"
-    if isinstance(value, np.random.Generator):
-        return f"generator of seed {getattr(value.bit_generator.seed_seq, 'entropy', None)}"
-    return _name(value if isinstance(value, _CODE) else type(value))
+    def _told(self, value: Any) -> str:
+        try:
+            return told(value, self._root)
+        except Exception:  # as in `_held`; a tensor without content, too
+            return name_of(type(value))
 
 
-def _held(value: Any) -> Iterable[tuple[str, Any]]:
-    """What an object is made of, by name: its class among it."""
-    if isinstance(value, functools.partial):
-        return {"func": value.func, "args": value.args, "keywords": value.keywords}.items()
-    if isinstance(value, types.MethodType):
-        return {"func": value.__func__, "self": value.__self__}.items()
-    kind = type(value)
-    own = [("class", kind)] if not _known(kind.__module__) else []
-    if isinstance(value, Mapping):
-        return [*own, *((str(key), each) for key, each in value.items())]
-    if isinstance(value, set | frozenset):
-        return [*own, *(("", each) for each in in_fixed_order(value))]
-    if isinstance(value, list | tuple | deque):
-        return [*own, *(("", each) for each in value)]
-    if isinstance(value, types.SimpleNamespace):
-        return [*own, *vars(value).items()]
-    if own or any(kind.__module__.startswith(known) for known in _HOLDERS):
-        return [("class", kind), *_attributes(value)]
-    return ()
-
-
-def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    """What an object holds in its dictionary and its slots."""
-    yield from getattr(value, "__dict__", {}).items()
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                yield name, getattr(value, name)
+def _kept(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function holds, whatever it names."""
+    yield "defaults", function.__defaults__
+    yield "keywords", function.__kwdefaults__
+    yield from attributes(function)
+    yield from _cells(function)
 
 
 def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
@@ -256,20 +244,21 @@ def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     """What a function's names stand for; those of a user's module are looked up in it, too."""
-    names = tuple(dict.fromkeys(names_in(function.__code__)))
+    names = [*dict.fromkeys(names_in(function.__code__))]
+    names = [name for name in names if name not in _OF_PYTHON]
     waiting, seen = [function.__globals__], {function.__module__}
     while waiting:
         scope = waiting.pop()
         for name in names:
-            held = scope.get(name, scope)
-            if held is scope:
+            value = scope.get(name, scope)
+            if value is scope:
                 continue
-            yield name, held
-            inner = held.__name__ if isinstance(held, types.ModuleType) else None
-            if inner is not None and inner not in seen and not _known(inner):
+            yield name, value
+            inner = value.__name__ if isinstance(value, types.ModuleType) else None
+            if inner is not None and inner not in seen and not known(inner):
                 seen.add(inner)
                 if not of_library(inner):
-                    waiting.append(vars(held))
+                    waiting.append(vars(value))
 
 
 def _version(root: str) -> str:

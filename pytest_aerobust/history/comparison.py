@@ -1,7 +1,7 @@
 """An evaluation against the baseline, sample by sample."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class Past:
         entry: What the baseline holds of it; None where that is nothing.
         update: Whether this run stores what it measures.
         strict: Whether an entry must be there and fit.
+        made_of: What its attack is made of, in words by name.
     """
 
     contract: Contract
@@ -43,6 +44,7 @@ class Past:
     entry: Entry | None
     update: Update | None = None
     strict: bool = False
+    made_of: Mapping[str, str] = field(default_factory=dict)
 
     def compared(self, evaluation: Evaluation) -> Regression:
         """What became of each sample since; the evaluation is complete."""
@@ -50,8 +52,9 @@ class Past:
             return Regression("stored")
         if self.entry is None:
             return Regression("new", "the baseline has no entry for it", required=self.strict)
-        data, now = self.data, described(self.contract, evaluation, self.subject)
-        reason = _changed(self.entry.contract, now) or _other_data(self.entry, data)
+        data = self.data
+        reason = _changed(self.entry.contract, self._described(evaluation))
+        reason = reason or _other_data(self.entry, data)
         if reason:
             return Regression("stale", reason, required=self.strict)
         order = self._order(evaluation)
@@ -69,6 +72,9 @@ class Past:
             distinct=self._distinct(order, before, after, open_),
             p=mcnemar(len(lost), len(won)),
         )
+
+    def _described(self, evaluation: Evaluation) -> dict[str, str]:
+        return described(self.contract, evaluation, self.subject, self.made_of)
 
     def _order(self, evaluation: Evaluation) -> np.ndarray:
         """The baseline's order of the samples; of copies those that stand come first.
@@ -101,7 +107,7 @@ class Past:
         """The entry that an evaluation makes; it is complete."""
         arms = {name: arm.accuracy for name, arm in evaluation.arms.items()}
         return Entry(
-            contract=described(self.contract, evaluation, self.subject),
+            contract=self._described(evaluation),
             data=self.data.digest,
             samples=len(self.subject.samples),
             accuracy=rounded({"clean": evaluation.pipeline.clean_accuracy, **arms}),

@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.attacks.search import setting_text
 from pytest_aerobust.contract import Contract
-from pytest_aerobust.history.attack_code import code_of
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
@@ -95,18 +93,20 @@ DEFAULTS = {
 }
 
 
-def described(contract: Contract, evaluation: Evaluation, subject: Subject) -> dict[str, str]:
+def described(
+    contract: Contract, evaluation: Evaluation, subject: Subject, made_of: Mapping[str, str]
+) -> dict[str, str]:
     """A measurement in words by name: what must be the same for two to be compared.
 
-    What marks and fixtures can both state is taken from the subject, where it ends up.
+    What marks and fixtures can both state is taken from the subject, where it ends up, and what
+    an attack is made of from before it ran.
     """
     told: Mapping[str, Any] = {
         "attack": evaluation.attack,
         "norm": evaluation.norm,
         "eps": evaluation.eps,
         **evaluation.arguments,
-        "private settings": _private(contract.attack.ready),
-        "attack code": code_of(contract.attack) or None,
+        **made_of,
         "threat": evaluation.threat,
         "target": _target(contract.target),
         "filter": "none" if evaluation.filtered is None else "on",
@@ -124,13 +124,6 @@ def described(contract: Contract, evaluation: Evaluation, subject: Subject) -> d
     }
     words = {name: _short(value) for name, value in told.items() if value is not None}
     return {name: text for name, text in words.items() if DEFAULTS.get(name) != text}
-
-
-def _private(attack: object) -> str | None:
-    """What an instance of the user's own keeps to itself."""
-    own = {} if attack is None else vars(attack)
-    private = {name: value for name, value in own.items() if name.startswith("_")}
-    return setting_text(private) if private else None
 
 
 def _target(target: Target | None) -> int | str | None:
