@@ -14,7 +14,7 @@ from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import OnProgress, Tried, silent
-from pytest_aerobust.history.attack_code import CODE, AttackCodes
+from pytest_aerobust.history.attack_code import AttackCodes
 from pytest_aerobust.history.baseline import Entry, read_baseline
 from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.history.comparison import Past
@@ -143,7 +143,7 @@ class Session:
         # Adversarial examples are not kept: whoever wants all of them has to measure.
         if self._cache is None or settings.remembers or settings.replay is not None:
             return Found()
-        if CODE in self._codes.of(attack):
+        if self._codes.code(attack):
             reason = NotFollowedError("an attack with code that comes with no version")
             return Found(note=aside(reason, "contract"))
         data = self._prints.of(subject.samples)

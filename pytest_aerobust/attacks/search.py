@@ -214,9 +214,7 @@ def setting_text(value: object, depth: int = _DEPTH) -> str:
         return repr(each) if isinstance(each, str) else setting_text(each, depth - 1)
 
     if isinstance(value, Tensor | np.ndarray):
-        content = torch.as_tensor(value).detach().cpu().numpy()
-        digest = hashlib.blake2b(content.tobytes(), digest_size=8).hexdigest()
-        return f"{content.dtype}{content.shape} digest {digest}"
+        return array_text(value)
     if isinstance(value, Mapping) and depth:
         return f"{{{', '.join(f'{inside(key)}: {inside(value[key])}' for key in value)}}}"
     if isinstance(value, list | tuple) and depth:
@@ -229,3 +227,25 @@ def setting_text(value: object, depth: int = _DEPTH) -> str:
     own = {name: each for name, each in getattr(value, "__dict__", {}).items() if depth}
     told = (f"{name}={inside(each)}" for name, each in own.items() if each is not None)
     return f"{type(value).__name__}({', '.join(told)})"
+
+
+def array_text(value: Tensor | np.ndarray) -> str:
+    """Its form, and a digest of its content: what NumPy and torch print is a part.
+
+    What has no content of numbers, a sparse tensor or an array of objects, is told by its form.
+    """
+    kind = str(value.dtype).removeprefix("torch.")
+    digest = hashlib.blake2b(_bytes_of(value), digest_size=8).hexdigest()
+    return f"{kind}{tuple(value.shape)} digest {digest}"
+
+
+def _bytes_of(value: Tensor | np.ndarray) -> bytes:
+    if not isinstance(value, Tensor):
+        return b"" if value.dtype.hasobject else value.tobytes()
+    try:
+        # Through bytes: NumPy knows fewer precisions than torch.
+        content = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+    except RuntimeError:
+        return b""
+    data: bytes = content.numpy().tobytes()
+    return data

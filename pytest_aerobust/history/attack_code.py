@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 
+from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import setting_text
 from pytest_aerobust.choice import AttackChoice
 from pytest_aerobust.history.holdings import (
     WRAPPERS,
+    anywhere,
     attributes,
     held,
     known,
@@ -32,7 +34,9 @@ from pytest_aerobust.history.identity import names_in, of_library
 _SECONDS = 2.0
 # What stands for code that takes longer to follow, and compares with nothing.
 NOT_FOLLOWED = f"not followed, as that takes more than {_SECONDS:g} s"
-CODE, PRIVATE = "attack code", "private settings"
+_CODE, _PRIVATE = "attack code", "private settings"
+# Settings that may name a folder or a device.
+_PLACES = (str, PurePath, torch.device)
 # Globals that Python sets, by where the module lies and how it was imported.
 _OF_PYTHON = {
     *("__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__"),
@@ -53,34 +57,41 @@ class AttackCodes:
     def __init__(self, root: Path) -> None:
         self._root = root
         # By id, which is unique only while the object lives: a choice has no hash.
-        self._read: dict[int, tuple[AttackChoice, Mapping[str, str]]] = {}
+        self._codes: dict[int, tuple[AttackChoice, str]] = {}
+        self._read: dict[int, Mapping[str, str]] = {}
         self._too_long: set[str] = set()
 
     def of(self, choice: AttackChoice) -> Mapping[str, str]:
-        """What an instance keeps to itself and a digest of code without a version, where any is.
-
-        The digest is of source texts, and of the values that these name, so that another Python
-        gives the same. :data:`NOT_FOLLOWED` where that takes too long, of each attack tried once.
-        """
+        """An instance's settings, and :meth:`code` where there is any."""
+        code = self.code(choice)
         if id(choice) not in self._read:
-            texts = {PRIVATE: self._private(choice.ready), CODE: self._code(choice)}
-            told_of = {name: text for name, text in texts.items() if text}
-            self._read[id(choice)] = choice, told_of
-        return self._read[id(choice)][1]
+            self._read[id(choice)] = {**self._settings(choice), **({_CODE: code} if code else {})}
+        return self._read[id(choice)]
 
-    def _private(self, attack: object) -> str:
-        """What an instance of the user's own keeps to itself."""
-        own = {} if attack is None else vars(attack)
+    def code(self, choice: AttackChoice) -> str:
+        """A digest of the code in an attack that comes with no version; empty where there is none.
+
+        It is of source texts, and of the values that these name, so that another Python gives the
+        same. :data:`NOT_FOLLOWED` where that takes too long, of each attack tried once.
+        """
+        if id(choice) not in self._codes:
+            self._codes[id(choice)] = choice, self._digest(choice)
+        return self._codes[id(choice)][1]
+
+    def _settings(self, choice: AttackChoice) -> dict[str, str]:
+        """What an instance of the user's own was told, and what it keeps to itself."""
+        if choice.ready is None:
+            return {}
+        public = build_attack(choice).strength.items()
+        settings = {name: anywhere(text, self._root) for name, text in public}
         private = {
-            name: told(value, self._root)
-            if isinstance(value, str | PurePath | torch.device)
-            else value
-            for name, value in own.items()
+            name: anywhere(str(value), self._root) if isinstance(value, _PLACES) else value
+            for name, value in vars(choice.ready).items()
             if name.startswith("_")
         }
-        return setting_text(private) if private else ""
+        return {**settings, _PRIVATE: setting_text(private)} if private else settings
 
-    def _code(self, choice: AttackChoice) -> str:
+    def _digest(self, choice: AttackChoice) -> str:
         attack = _class_of(choice) if choice.ready is None else choice.ready
         name = name_of(attack if isinstance(attack, type) else type(attack))
         if name in self._too_long:

@@ -105,7 +105,8 @@ def described(
         "attack": evaluation.attack,
         "norm": evaluation.norm,
         "eps": evaluation.eps,
-        **evaluation.arguments,
+        # An instance's own settings may have changed while it ran.
+        **(evaluation.arguments if contract.attack.ready is None else {}),
         **made_of,
         "threat": evaluation.threat,
         "target": _target(contract.target),

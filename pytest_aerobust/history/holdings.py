@@ -11,7 +11,6 @@ import datetime
 import decimal
 import enum
 import functools
-import hashlib
 import os
 import random
 import re
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pytest_aerobust.attacks.search import array_text
 from pytest_aerobust.history.identity import in_fixed_order
 
 # Whose versions are part of what a measurement is kept under, and what has no code of its own.
@@ -105,9 +105,9 @@ def told(value: Any, root: Path) -> str:
     if isinstance(value, enum.Enum):
         return f"{name_of(type(value))}.{value.name}"
     if isinstance(value, Tensor | np.ndarray):
-        return _content(value)
+        return array_text(value)
     if isinstance(value, str | PurePath):
-        return repr(_anywhere(value.as_posix() if isinstance(value, PurePath) else value, root))
+        return repr(anywhere(value.as_posix() if isinstance(value, PurePath) else value, root))
     if isinstance(value, torch.device):
         return "a device"
     if isinstance(value, _PLAIN):
@@ -119,7 +119,7 @@ def told(value: Any, root: Path) -> str:
     return name_of(value if isinstance(value, _CODE) else type(value))
 
 
-def _anywhere(text: str, root: Path) -> str:
+def anywhere(text: str, root: Path) -> str:
     """A text as it is in any checkout, on any machine."""
     if _DEVICE.fullmatch(text):
         return "a device"
@@ -134,17 +134,6 @@ def _spelled(root: Path) -> re.Pattern[str]:
     texts = {re.escape(text) for folder in folders for text in (str(folder), folder.as_posix())}
     # The root of all folders is none of a suite's: any path starts with it.
     return re.compile(rf"({'|'.join(sorted(texts))})(?![\w.-])" if texts else "(?!)")
-
-
-def _content(value: Tensor | np.ndarray) -> str:
-    """By a digest: what NumPy and torch print is a part."""
-    if isinstance(value, Tensor):
-        # Through bytes: NumPy knows fewer precisions than torch.
-        data = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    else:
-        data = b"" if value.dtype.hasobject else value.tobytes()  # else addresses
-    digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-    return f"{value.dtype}{tuple(value.shape)} digest {digest}"
 
 
 def _seed(generator: Any) -> str:

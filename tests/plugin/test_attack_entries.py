@@ -5,8 +5,12 @@ import sys
 import pytest
 
 CONTRACTS = """
+    import os
+    import tempfile
     from pathlib import Path
 
+    import numpy as np
+    import torch
     from foolbox.attacks import LinfPGD
     from parts import *
 
@@ -14,10 +18,16 @@ CONTRACTS = """
     class Mine(LinfPGD):
         def __init__(self, part):
             super().__init__(rel_stepsize=0.25, steps=5, random_start=False)
-            self.part = part
+            self.part, self.calls, self._calls = part, 0, 0
+            self.folder, self._folder = Path(__file__).parent, str(Path(__file__).parent)
+            self.temporary, self._temporary = tempfile.gettempdir(), Path(tempfile.gettempdir())
+            self.names, self._rounded = np.array(["a"]), torch.zeros(1, dtype=torch.bfloat16)
+            self.device = self._device = os.environ.get("DEVICE", "cpu")
 
         def run(self, model, inputs, criterion, *, epsilon, **kwargs):
             self.part()
+            self.calls += 1
+            self._calls += 1
             return super().run(model, inputs, criterion, epsilon=epsilon, **kwargs)
 """
 
@@ -57,7 +67,7 @@ def _states(result, suite):
 
 
 IMPORTS = """
-import argparse, collections, enum, functools, operator, random, re, statistics, string
+import collections, enum, functools, operator, random, re, statistics
 import numpy as np, scipy.stats, torch
 from pathlib import Path
 """
@@ -209,6 +219,16 @@ def test_what_a_run_changes_is_no_part_of_an_attack(suite, entries):
     assert set(entries(parts, uses).values()) == {"compared"}
     alone = entries(parts, uses, "-k", "last")
     assert [*alone.values()] == ["compared"] * len(MOVING)
+
+
+def test_attributes_that_a_run_changes_are_no_part_of_an_attack(suite):
+    """Two tests share an instance that counts, and the second has its entry also alone."""
+    suite.write("parts.py", "")
+    shared = "\n\n    ONE = Mine(lambda: None)\n"
+    tests = "".join(_contracts({"first": "None", "last": "None"}))
+    suite.tests(CONTRACTS + shared + tests.replace("Mine(lambda: None)", "ONE"))
+    suite.run("--aerobust-update")
+    assert _states(suite.run("-k", "last"), suite) == {"last": "compared"}
 
 
 def test_an_object_that_refuses_to_be_looked_at_stops_no_run(entries):
