@@ -247,6 +247,11 @@ DRAWING = {
         lambda self: self.steps[0].func(),
         steps=[functools.partial(np.random.default_rng(0).normal)],
     ),
+    "beside many samples": lambda: drawing(
+        lambda self: self.own.random(),
+        paths=[(str(number), number) for number in range(20_000)],
+        own=np.random.default_rng(0),
+    ),
     "a closure": of_closure,
     "a global": lambda: drawing(lambda self: GLOBAL.random()),
     "slots": of_slots,

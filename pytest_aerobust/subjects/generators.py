@@ -20,9 +20,15 @@ _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, rand
 
 # Objects that are looked at: what data usually hold is far less.
 _MOST = 10_000
+# Entries of a container: longer ones hold samples, not what reads them.
+_LONG = 100
 # Whose classes keep no generator in their code.
 _LIBRARIES = {"torch", "numpy", "lightning", "pytorch_lightning", *sys.stdlib_module_names}
-_CONTAINERS: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
+# Each with what gives its entries, past what a subclass makes of them.
+_CONTAINERS: dict[Any, Callable[[Any], Iterable[Any]]] = {
+    dict: dict.values,
+    **{kind: kind.__iter__ for kind in (list, tuple, set, frozenset, deque)},
+}
 _LEAVES = (torch.Tensor, np.ndarray, str, bytes, bytearray, int, float, types.ModuleType)
 
 
@@ -67,11 +73,9 @@ def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    if _is(value, dict):
-        return dict.values(value)
-    for kind in _CONTAINERS:
+    for kind, entries in _CONTAINERS.items():
         if _is(value, kind):
-            return (*kind.__iter__(value),)
+            return (*entries(value),) if kind.__len__(value) <= _LONG else ()
     if _is(value, types.FunctionType):
         return _of_function(value)
     if _is(value, type):
