@@ -41,14 +41,25 @@ DATASETS = """
         def __iter__(self):
             return self.given
 
-    class Restless(TensorDataset):
+    class Drawing(TensorDataset):
         def __init__(self):
             super().__init__(*samples())
             self.generator = torch.Generator().manual_seed(0)
 
+        def drawn(self):
+            return torch.rand(4, generator=self.generator)
+
         def __getitem__(self, at):
             x, y = super().__getitem__(at)
-            return x + 0.001 * torch.rand(4, generator=self.generator), y
+            return x + 0.001 * self.drawn(), y
+
+    class Restless(Drawing):
+        def __init__(self):
+            super().__init__()
+            self.draws = iter(torch.rand(10_000, 4, generator=self.generator))
+
+        def drawn(self):
+            return next(self.draws)
 
     class Tensors(TensorDataset):
         pass
@@ -145,10 +156,13 @@ def test_data_that_changed(suite, given, change):
 
 
 @pytest.mark.parametrize(
-    ("given", "note"), [("Once()", False), ("Restless()", True), ("Shifted()", False)]
+    ("given", "note"),
+    [("Once()", False), ("Restless()", True), ("Drawing()", False), ("Shifted()", False)],
 )
 def test_what_a_reading_changes(suite, given, note):
-    """A stream that is used up is that of the first; who draws numbers is read anew and noted."""
+    """A stream that is used up is that of the first; who draws what nobody can give back is
+    read anew and noted.
+    """
     suite.conftest(
         DATASETS
         + f"""
