@@ -95,6 +95,6 @@ def checked_severity(kind: Disturbance, value: Any) -> Severity:
     return tuple(map(float, numbers))
 
 
-def spelled(disturbances: Disturbances) -> str:
+def disturbance_words(disturbances: Disturbances) -> str:
     """All of them, for people."""
     return ", ".join(DISTURBANCES[name].told(severity) for name, severity in disturbances)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_aerobust import disturbances
+from pytest_aerobust.disturbances import disturbance_words
 from pytest_aerobust.errors import FloorBroken, Inconclusive
 from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.saved import Saved
-from pytest_aerobust.varied import spelled
+from pytest_aerobust.varied import draw_words
 from pytest_aerobust.varying import Boundary, Search
 from pytest_aerobust.verdict import Verdict, explain, headline
 
@@ -79,10 +79,10 @@ class Judged:
             "floors": {check.name: float(check.floor) for check in self.verdict.checks},
             "smallest_failing_eps": None if self.boundary is None else self.boundary.failing,
             "drawn": None if self.boundary is None else list(self.boundary.drawn),
-            "draws": None if self.search is None else list(map(spelled, self.search.drawn)),
+            "draws": None if self.search is None else list(map(draw_words, self.search.drawn)),
             "simplest_failing_draw": None
             if self.search is None or self.search.failing is None
-            else spelled(self.search.failing),
+            else draw_words(self.search.failing),
             "baseline": None if self.entry is None else self.entry.to_dict(),
         }
 
@@ -106,7 +106,7 @@ class Judged:
         if evaluation.cached:
             found["cached"] = "yes"
         if evaluation.disturbances:
-            found["disturbances"] = disturbances.spelled(evaluation.disturbances)
+            found["disturbances"] = disturbance_words(evaluation.disturbances)
         if evaluation.targets is not None:
             low, high = evaluation.pipeline.target_hits_interval
             found["target"] = evaluation.target
@@ -130,6 +130,6 @@ class Judged:
         if (search := self.search) is not None:
             found["draws"] = len(search.drawn)
             if search.failing is not None:
-                found["simplest_failing_draw"] = spelled(search.failing)
+                found["simplest_failing_draw"] = draw_words(search.failing)
         found |= {check.name: float(check.floor) for check in self.verdict.checks}
         return [(f"aerobust_{name}", value) for name, value in found.items()]

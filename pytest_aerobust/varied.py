@@ -56,7 +56,7 @@ def check_fit(vary: Strategies, spec: AttackSpec, ready: bool) -> None:
         raise ContractError(f"vary= states a target, but {spec.name} takes none")
 
 
-def spelled(values: Mapping[str, Any]) -> str:
+def draw_words(values: Mapping[str, Any]) -> str:
     """One draw for people, such as ``rotation 8 degrees, steps 12``."""
     return ", ".join(_one(name, value) for name, value in values.items()) or "as stated"
 

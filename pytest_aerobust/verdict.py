@@ -8,7 +8,7 @@ from typing import Literal
 from pytest_aerobust.catalogue import NOTHING
 from pytest_aerobust.chance import usual_causes
 from pytest_aerobust.checks import OF_ANSWERS
-from pytest_aerobust.disturbances import spelled
+from pytest_aerobust.disturbances import disturbance_words
 from pytest_aerobust.floors import Floors
 from pytest_aerobust.results import AT_TARGET, Arm, Evaluation, Evidence, Interval, Regression
 
@@ -305,7 +305,7 @@ def _told_apart(value: Fraction, floor: Fraction) -> tuple[str, str]:
 
 
 def _conditions(evaluation: Evaluation) -> str:
-    parts = [spelled(evaluation.disturbances)] if evaluation.disturbances else []
+    parts = [disturbance_words(evaluation.disturbances)] if evaluation.disturbances else []
     parts += [NOTHING.title] if evaluation.attack == NOTHING.name else _attacker(evaluation)
     parts += ["no filter" if evaluation.filtered is None else "filter on"]
     return ", ".join(parts)

@@ -13,7 +13,6 @@ from importlib.metadata import version
 import torch
 from torch import Tensor
 
-import pytest_aerobust
 from pytest_aerobust.contract import Contract
 from pytest_aerobust.disturbed import disturbed
 from pytest_aerobust.evidence.rounding import UNKNOWN, Rounding
@@ -28,6 +27,8 @@ from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter, judg
 from pytest_aerobust.verdict import Verdict, headline
 
 MOST = 16
+# Whose versions a stored example names.
+_PACKAGES = ("pytest-aerobust", "torch", "foolbox")
 # Examples asked at a time, and bytes of the three images of each that a file may take.
 _CHUNK = 256
 _MOST_BYTES = 2**30
@@ -206,7 +207,6 @@ def _note(
     bounds, mutable = judge.ball.bounds.arguments
     # An arm may have more classes than the evaluation names.
     names = (*evaluation.classes, *map(str, range(len(evaluation.classes), logits.shape[1])))
-    packages = {name: version(name) for name in ("torch", "foolbox")}
     return Note(
         test=test,
         headline=headline(verdict, evaluation),
@@ -226,7 +226,7 @@ def _note(
         std=contract.std,
         draws=contract.eot or 1,
         classes=names,
-        versions={"pytest-aerobust": pytest_aerobust.__version__, **packages},
+        versions={name: version(name) for name in _PACKAGES},
         examples=tuple(_rows(judge, claims, logits, names)),
     )
 

@@ -87,13 +87,14 @@ def floor(name):
 
 @pytest.mark.parametrize("path", modules("pytest_aerobust"), ids=lambda p: p.stem)
 def test_imports_go_down_only(path):
-    """No module imports from a floor above its own."""
+    """No module imports from a floor above its own, and none from the face that users see."""
     own = path.relative_to(ROOT / "pytest_aerobust").parts[0].removesuffix(".py")
     if own == "__init__":
         return
     assert own in FLOORS, f"{own} has no floor yet: give it one here"
     late = {"plugin": {"session", "replayer"}}.get(own, set())
     for name in imports(path):
+        assert name != "pytest_aerobust", f"{own} imports the package's face"
         target = floor(name) if name.startswith("pytest_aerobust") else None
         if target is not None and target not in late:
             assert FLOORS.index(target) <= FLOORS.index(own), f"{own} imports {name}"

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from pytest_aerobust.catalogue import NOTHING
-from pytest_aerobust.disturbances import spelled
+from pytest_aerobust.disturbances import disturbance_words
 from pytest_aerobust.errors import ContractError, UndecidedError, did_you_mean
 from pytest_aerobust.results import Arm, Confusion, Evaluation
 
@@ -65,7 +65,7 @@ def _span(arm: Arm) -> str:
 
 def conditions(evaluation: Evaluation, arm: str) -> str:
     """Disturbances, attack, norm, budget, target, threat and arm in one line."""
-    before = [spelled(evaluation.disturbances)] if evaluation.disturbances else []
+    before = [disturbance_words(evaluation.disturbances)] if evaluation.disturbances else []
     if evaluation.attack == NOTHING.name:
         return ", ".join([*before, NOTHING.title, arm])
     target = [] if evaluation.target is None else [f"target {evaluation.target}"]

@@ -12,7 +12,6 @@ import numpy as np
 import scipy
 import torch
 
-import pytest_aerobust
 from pytest_aerobust.history.identity import file_digest
 
 _LIBRARIES = (torch, foolbox, eagerpy, np, scipy, hypothesis)
@@ -37,7 +36,7 @@ def surroundings() -> tuple[str, ...]:
 
 @cache
 def _installed() -> tuple[str, ...]:
-    own = sorted(Path(pytest_aerobust.__file__).parent.rglob("*.py"))
+    own = sorted(Path(__file__).parents[1].rglob("*.py"))
     return (
         platform.python_version(),
         platform.machine(),

@@ -12,7 +12,7 @@ from pytest_aerobust.judged import Judged
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.variations import Variations
-from pytest_aerobust.varied import spelled
+from pytest_aerobust.varied import draw_words
 from pytest_aerobust.varying import Search, find_failure
 
 
@@ -88,12 +88,12 @@ class OverDraws:
         if found.failing is None:
             return (
                 f"held as stated and at {len(found.drawn)} draws of {names}; told by the weakest: "
-                f"{spelled(decisive)}"
+                f"{draw_words(decisive)}"
             )
         if not found.failing:
             return f"it fails as it is stated, before Hypothesis varies {names}"
         return (
-            f"simplest failing draw: {spelled(found.failing)} ({len(found.drawn)} draws looked "
+            f"simplest failing draw: {draw_words(found.failing)} ({len(found.drawn)} draws looked "
             "at; as it is stated the contract holds)"
         )
 

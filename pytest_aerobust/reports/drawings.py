@@ -9,8 +9,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from pytest_aerobust import figures
 from pytest_aerobust.errors import ContractError
+from pytest_aerobust.figures import accuracy_curves, to_png
+from pytest_aerobust.figures import confusion as confusion_matrix
 from pytest_aerobust.reports.run import Checked
 from pytest_aerobust.results import WRONG, Arm, Evaluation
 
@@ -66,7 +67,7 @@ def _curve(evaluations: list[Evaluation]) -> Drawing:
     aim = "" if first.target is None else f", target {first.target}"
     title = f"{first.label}, {first.threat}{aim}"
     try:
-        image = _png(partial(figures.accuracy_curves, evaluations))
+        image = _png(partial(accuracy_curves, evaluations))
     except ContractError as error:
         return Drawing(title, "", f"There is no curve of {title}: {error}")
     return Drawing(title, image, f"accuracy under attack; {'; '.join(_points(evaluations))}")
@@ -95,7 +96,7 @@ def confusion(evaluation: Evaluation) -> Drawing:
         return Drawing(title, "", why)
     if not arm.confusion:
         return Drawing(title, "", f"There is no {title}: the result holds none.")
-    image = _png(partial(figures.confusion, evaluation))
+    image = _png(partial(confusion_matrix, evaluation))
     return Drawing(title, image, "; ".join(_mistakes(evaluation)))
 
 
@@ -113,4 +114,4 @@ def _png(draw: Callable[[], Figure]) -> str:
     with warnings.catch_warnings():
         # Names of classes in letters that no font here has are no reason to lose a page.
         warnings.simplefilter("ignore")
-        return base64.b64encode(figures.to_png(draw())).decode("ascii")
+        return base64.b64encode(to_png(draw())).decode("ascii")

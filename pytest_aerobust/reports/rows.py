@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_aerobust.catalogue import NOTHING
-from pytest_aerobust.disturbances import spelled
+from pytest_aerobust.disturbances import disturbance_words
 from pytest_aerobust.results import Arm, Evaluation
 
 COLUMNS = (
@@ -69,7 +69,7 @@ def row(report: Any, name: str) -> dict[str, str]:
 
 def _budget(evaluation: Evaluation) -> str:
     """Of the attack, and what happens before it."""
-    parts = [spelled(evaluation.disturbances)] if evaluation.disturbances else []
+    parts = [disturbance_words(evaluation.disturbances)] if evaluation.disturbances else []
     if evaluation.attack != NOTHING.name:
         parts.append(f"{evaluation.norm.capitalize()} {evaluation.eps:.4g}")
     return ", ".join(parts) or "-"

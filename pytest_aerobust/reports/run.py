@@ -8,7 +8,6 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Literal
 
-import pytest_aerobust
 from pytest_aerobust.names import name_of
 from pytest_aerobust.reports.rows import rank, ranked, row, short_names
 from pytest_aerobust.results import Evaluation
@@ -24,7 +23,7 @@ HEADINGS: Mapping[Verdict, str] = {
     "passed": "✓ passed",
 }
 SIGNS = {"failed": "✗", "inconclusive": "?", "expected": "○", "passed": "✓"}
-_PACKAGES = ("pytest", "torch", "foolbox", "numpy", "hypothesis")
+_PACKAGES = ("pytest-aerobust", "pytest", "torch", "foolbox", "numpy", "hypothesis")
 
 
 @dataclass(frozen=True)
@@ -152,10 +151,9 @@ def run_of(
     ordered = ranked(checked)
     names = short_names([name_of(report) for report in ordered])
     packages = {name: version(name) for name in _PACKAGES}
-    own = {"python": platform.python_version(), "pytest-aerobust": pytest_aerobust.__version__}
     return Run(
         settings,
-        {**own, **packages},
+        {"python": platform.python_version(), **packages},
         [_checked(report, name) for report, name in zip(ordered, names, strict=True)],
         [_incident(report) for report in incidents],
         collected,
