@@ -16,7 +16,7 @@ from speed import plain_foolbox
 from torch import nn
 
 from pytest_aerobust import epsilons
-from pytest_aerobust.contract import cases
+from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings
 

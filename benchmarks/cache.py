@@ -16,7 +16,7 @@ from pathlib import Path
 from models import robust, test_images, undefended
 from torch import nn
 
-from pytest_aerobust.contract import cases
+from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings

@@ -16,10 +16,10 @@ from foolbox.attacks import LinfBasicIterativeAttack
 from models import EPS, robust, test_images, undefended
 from torch import Tensor, nn
 
-from pytest_aerobust.arguments import checked_floor
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.arguments import checked_floor
+from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.evaluation import Measurement, measure
-from pytest_aerobust.floors import Floors
 from pytest_aerobust.proving.guarded import needed
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict import judge

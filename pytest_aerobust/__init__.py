@@ -6,8 +6,8 @@ Importing this package loads neither torch nor Foolbox: what is heavy comes with
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pytest_aerobust.budgets import epsilons
-from pytest_aerobust.contract import robust
+from pytest_aerobust.contract.budgets import epsilons
+from pytest_aerobust.contract.mark import robust
 from pytest_aerobust.errors import (
     AerobustError,
     AttackError,

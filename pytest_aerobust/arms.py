@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.contract.targets import Mistakes, Table
 from pytest_aerobust.evidence.rounding import CloseAnswers, Contest, Rounding
 from pytest_aerobust.evidence.sanity import (
     check_classes,
@@ -46,7 +47,6 @@ from pytest_aerobust.results import (
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.targets import Mistakes, Table
 
 # Of the line from an original to its example: to a thousandth.
 _HALVINGS = 10

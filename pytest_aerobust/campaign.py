@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
-from pytest_aerobust.checks import OF_ANSWERS
-from pytest_aerobust.choice import NO_ATTACK
+from pytest_aerobust.contract.arguments import checked_eps
+from pytest_aerobust.contract.attack import NO_ATTACK
+from pytest_aerobust.contract.waivers import OF_ANSWERS
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import (
     Carried,

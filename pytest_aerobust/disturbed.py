@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from pytest_aerobust.attacks.search import Use, stream
-from pytest_aerobust.disturbances import DISTURBANCES, Disturbances, Severity
+from pytest_aerobust.contract.disturbances import DISTURBANCES, Disturbances, Severity
 from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples

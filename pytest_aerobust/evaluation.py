@@ -18,10 +18,11 @@ from torch import Tensor
 from pytest_aerobust.arms import CarriedArm, OnExamples, Retirement, RunningArm, unseen
 from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import loss_gradients
-from pytest_aerobust.catalogue import FILTER_THREATS, Threat
-from pytest_aerobust.checks import Strength, Waivers
-from pytest_aerobust.choice import AttackChoice
-from pytest_aerobust.disturbances import Disturbances
+from pytest_aerobust.contract.attack import AttackChoice
+from pytest_aerobust.contract.catalogue import FILTER_THREATS, Threat
+from pytest_aerobust.contract.disturbances import Disturbances
+from pytest_aerobust.contract.targets import Mistakes, Table, Target
+from pytest_aerobust.contract.waivers import Strength, Waivers
 from pytest_aerobust.disturbed import disturbed
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.answers import CHECKS, COUNT, Asked, state
@@ -33,7 +34,6 @@ from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import digest, isolated
 from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter
-from pytest_aerobust.targets import Mistakes, Table, Target
 from pytest_aerobust.trail import Role, Trail
 from pytest_aerobust.weighing import Inquiry, Remembered, weigh
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_aerobust.disturbances import disturbance_words
+from pytest_aerobust.contract.disturbances import disturbance_words
+from pytest_aerobust.contract.vary import draw_words
 from pytest_aerobust.errors import FloorBroken, Inconclusive
 from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.saved import Saved
-from pytest_aerobust.varied import draw_words
 from pytest_aerobust.varying import Boundary, Search
 from pytest_aerobust.verdict import Verdict, explain, headline
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
-from pytest_aerobust.contract import Contract, cases
+from pytest_aerobust.contract.contract import Contract
+from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
 from pytest_aerobust.inventory import Inventory, contract_marks
 from pytest_aerobust.names import home, ini_of, lasting_name

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from pytest_aerobust.arguments import checked_count
+from pytest_aerobust.contract.arguments import checked_count
 from pytest_aerobust.errors import ContractError, did_you_mean
 
 

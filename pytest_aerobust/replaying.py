@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arguments import checked_statistics
+from pytest_aerobust.contract.arguments import checked_statistics
 from pytest_aerobust.errors import ContractError, ModelError
 from pytest_aerobust.evidence.rounding import Rounding
 from pytest_aerobust.evidence.verification import Ball, verify

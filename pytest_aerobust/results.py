@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Any, Literal, NamedTuple
 
-from pytest_aerobust.disturbances import Disturbances
+from pytest_aerobust.contract.disturbances import Disturbances
 from pytest_aerobust.errors import ContractError, UndecidedError
 
 WRONG = "-"  # misclassified before any attack

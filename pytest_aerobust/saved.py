@@ -17,7 +17,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from pytest_aerobust.arguments import (
+from pytest_aerobust.contract.arguments import (
     FeatureBounds,
     Mask,
     Statistics,
@@ -27,7 +27,7 @@ from pytest_aerobust.arguments import (
     checked_mask,
     checked_statistics,
 )
-from pytest_aerobust.catalogue import NORMS, THREATS, Norm
+from pytest_aerobust.contract.catalogue import NORMS, THREATS, Norm
 from pytest_aerobust.errors import ExamplesError
 from pytest_aerobust.files import safe_name, written_whole
 

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import torch
 
-from pytest_aerobust.arguments import checked_feature_bounds, checked_mask
-from pytest_aerobust.choice import AttackChoice
-from pytest_aerobust.contract import Contract
+from pytest_aerobust.contract.arguments import checked_feature_bounds, checked_mask
+from pytest_aerobust.contract.attack import AttackChoice
+from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import OnProgress, Tried, silent
 from pytest_aerobust.history.attack_code import AttackCodes

@@ -10,11 +10,11 @@ from typing import Any, Literal, cast
 
 import pytest
 
-from pytest_aerobust.arguments import checked_count, checked_floor, checked_threat
-from pytest_aerobust.catalogue import Threat
-from pytest_aerobust.contract import Contract
+from pytest_aerobust.contract.arguments import checked_count, checked_floor, checked_threat
+from pytest_aerobust.contract.catalogue import Threat
+from pytest_aerobust.contract.contract import Contract
+from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.floors import Floors
 from pytest_aerobust.names import home, ini_of
 from pytest_aerobust.profiles import Profile, chosen_profile
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_aerobust.arguments import (
+from pytest_aerobust.arms import OnExamples, unseen
+from pytest_aerobust.campaign import Campaign
+from pytest_aerobust.contract.arguments import (
     FilterGradient,
     checked_count,
     checked_eps,
@@ -13,20 +15,18 @@ from pytest_aerobust.arguments import (
     checked_statistics,
     checked_threat,
 )
-from pytest_aerobust.arms import OnExamples, unseen
-from pytest_aerobust.campaign import Campaign
-from pytest_aerobust.catalogue import Norm, Threat
-from pytest_aerobust.checks import Strength, checked_strength, checked_waivers
-from pytest_aerobust.choice import AttackChoice, chosen, no_attack
-from pytest_aerobust.contract import Contract
-from pytest_aerobust.disturbances import Disturbances, checked_disturbances
+from pytest_aerobust.contract.attack import AttackChoice, chosen, no_attack
+from pytest_aerobust.contract.catalogue import Norm, Threat
+from pytest_aerobust.contract.contract import Contract
+from pytest_aerobust.contract.disturbances import Disturbances, checked_disturbances
+from pytest_aerobust.contract.targets import Rule, checked_target
+from pytest_aerobust.contract.waivers import Strength, checked_strength, checked_waivers
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Measurement
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.data import read_samples
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.targets import Rule, checked_target
 
 
 def evaluate(

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pytest_aerobust.arguments import checked_count
 from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
-from pytest_aerobust.choice import chosen
-from pytest_aerobust.disturbances import checked_disturbances
+from pytest_aerobust.contract.arguments import checked_count
+from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.contract.disturbances import checked_disturbances
+from pytest_aerobust.contract.targets import checked_target
+from pytest_aerobust.contract.vary import OF_THE_ATTACK
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Carried, Measurement, Need, OnProgress, measure, silent
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.subject import Subject
-from pytest_aerobust.targets import checked_target
 from pytest_aerobust.trail import Trail
-from pytest_aerobust.varied import OF_THE_ATTACK
 from pytest_aerobust.weighing import Remembered
 
 

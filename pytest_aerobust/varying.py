@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from pytest_aerobust.arguments import checked_eps
+from pytest_aerobust.contract.arguments import checked_eps
+from pytest_aerobust.contract.floors import Floors
+from pytest_aerobust.contract.vary import Strategies
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.floors import Floors
-from pytest_aerobust.varied import Strategies
 
 # Draws where neither the contract nor a profile of the user's states a number.
 _DRAWS = 10

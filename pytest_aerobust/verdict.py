@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from pytest_aerobust.catalogue import NOTHING
 from pytest_aerobust.chance import usual_causes
-from pytest_aerobust.checks import OF_ANSWERS
-from pytest_aerobust.disturbances import disturbance_words
-from pytest_aerobust.floors import Floors
+from pytest_aerobust.contract.catalogue import NOTHING
+from pytest_aerobust.contract.disturbances import disturbance_words
+from pytest_aerobust.contract.floors import Floors
+from pytest_aerobust.contract.waivers import OF_ANSWERS
 from pytest_aerobust.results import AT_TARGET, Arm, Evaluation, Evidence, Interval, Regression
 
 # Pairs of classes spelled out in a failure before the rest is only counted.

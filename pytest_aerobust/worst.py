@@ -13,7 +13,7 @@ from importlib.metadata import version
 import torch
 from torch import Tensor
 
-from pytest_aerobust.contract import Contract
+from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.disturbed import disturbed
 from pytest_aerobust.evidence.rounding import UNKNOWN, Rounding
 from pytest_aerobust.evidence.verification import Ball, verify

@@ -11,7 +11,7 @@ from foolbox.attacks.base import (
     MinimizationAttack,
 )
 
-from pytest_aerobust.catalogue import (
+from pytest_aerobust.contract.catalogue import (
     ALIASES,
     CATALOGUE,
     PLAIN,

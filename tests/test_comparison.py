@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.contract import cases
+from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.history.fingerprints import DataPrint
 from pytest_aerobust.results import Arm

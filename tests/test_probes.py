@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pytest_aerobust.attacks.search import Problem
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.evidence.sameness import (
     same_classes,

@@ -23,10 +23,10 @@ from pytest_aerobust import (
     Replayed,
     replay,
 )
-from pytest_aerobust.choice import chosen
-from pytest_aerobust.contract import Contract
+from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.contract.contract import Contract
+from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.evaluation import Measurement, measure
-from pytest_aerobust.floors import Floors
 from pytest_aerobust.saved import Saved, file_of, load, save
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict import judge

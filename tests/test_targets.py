@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_aerobust import ContractError
-from pytest_aerobust.targets import Mistakes, checked_target
+from pytest_aerobust.contract.targets import Mistakes, checked_target
 
 
 def never():

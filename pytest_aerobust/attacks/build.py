@@ -5,7 +5,7 @@ from typing import Any
 
 from pytest_aerobust.attacks.search import Search
 from pytest_aerobust.attacks.stock import StockAttack
-from pytest_aerobust.choice import AttackChoice
+from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.errors import ContractError
 
 

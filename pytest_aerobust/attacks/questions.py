@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from pytest_aerobust.attacks.search import Problem, Watcher
-from pytest_aerobust.catalogue import ORDERS, Norm
+from pytest_aerobust.contract.catalogue import ORDERS, Norm
 
 # The most answers for one sample where the contract states none. The dearest defaults of Foolbox
 # take some 50,000, so whatever comes here goes on without end.

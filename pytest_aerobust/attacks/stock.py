@@ -25,8 +25,8 @@ from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.questions import Questions, SearchEnded, SearchEndless
 from pytest_aerobust.attacks.search import Problem, Watcher, loss_gradients, public_settings
 from pytest_aerobust.attacks.starts import starting_points
-from pytest_aerobust.catalogue import ORDERS, Norm
-from pytest_aerobust.choice import AttackChoice
+from pytest_aerobust.contract.attack import AttackChoice
+from pytest_aerobust.contract.catalogue import ORDERS, Norm
 from pytest_aerobust.errors import AerobustError, AttackError
 from pytest_aerobust.subjects.state import seed_globals
 

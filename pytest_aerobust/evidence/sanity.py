@@ -6,7 +6,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from pytest_aerobust.catalogue import ORDERS
+from pytest_aerobust.contract.catalogue import ORDERS
 from pytest_aerobust.errors import DataError, ModelError
 from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.results import Arm, Evidence, Regression

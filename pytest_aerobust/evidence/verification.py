@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.catalogue import ORDERS, Norm
+from pytest_aerobust.contract.catalogue import ORDERS, Norm
 from pytest_aerobust.evidence.rounding import UNKNOWN, CloseAnswers, Rounding
 from pytest_aerobust.subjects.box import Box
 

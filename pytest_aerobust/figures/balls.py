@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arguments import Bounds
-from pytest_aerobust.catalogue import Norm
+from pytest_aerobust.contract.arguments import Bounds
+from pytest_aerobust.contract.catalogue import Norm
 from pytest_aerobust.disturbed import disturbed
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.verification import Ball

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from pytest_aerobust.disturbances import disturbance_words
+from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.figures.drawing import COLOURS, MARKERS, entitle, legend, new_figure
 from pytest_aerobust.results import Evaluation, Interval

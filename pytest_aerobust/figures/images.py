@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from pytest_aerobust.arguments import Bounds, checked_bounds, checked_count
+from pytest_aerobust.contract.arguments import Bounds, checked_bounds, checked_count
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.examples import Counterexample, Counterexamples
 from pytest_aerobust.figures.balls import attacked_inputs, check_ball, clipped

@@ -11,7 +11,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pytest_aerobust.arguments import checked_count
+from pytest_aerobust.contract.arguments import checked_count
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.figures.drawing import (
     COLOURS,

@@ -5,8 +5,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from pytest_aerobust.catalogue import NOTHING
-from pytest_aerobust.disturbances import disturbance_words
+from pytest_aerobust.contract.catalogue import NOTHING
+from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.errors import ContractError, UndecidedError, did_you_mean
 from pytest_aerobust.results import Arm, Confusion, Evaluation
 

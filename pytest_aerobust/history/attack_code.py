@@ -18,7 +18,7 @@ import torch
 
 from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import setting_text
-from pytest_aerobust.choice import AttackChoice
+from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.history.holdings import (
     WRAPPERS,
     anywhere,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pytest_aerobust.contract import Contract
+from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.history.attack_code import NOT_FOLLOWED
 from pytest_aerobust.history.baseline import Entry, rounded
 from pytest_aerobust.history.fingerprints import DEFAULTS, DataPrint, described, in_order

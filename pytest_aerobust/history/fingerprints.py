@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.contract import Contract
+from pytest_aerobust.contract.contract import Contract
+from pytest_aerobust.contract.targets import MappedTarget, Target
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.subject import Subject
-from pytest_aerobust.targets import MappedTarget, Target
 
 # Longer values of a contract are told by their digest.
 _LONGEST = 80

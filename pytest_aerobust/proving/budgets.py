@@ -7,10 +7,10 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.arms import unseen
-from pytest_aerobust.budgets import Drawn, Epsilons
 from pytest_aerobust.campaign import Campaign
+from pytest_aerobust.contract.arguments import checked_eps
+from pytest_aerobust.contract.budgets import Drawn, Epsilons
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Need
 from pytest_aerobust.judged import Judged

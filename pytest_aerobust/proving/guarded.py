@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pytest_aerobust.checks import OF_ANSWERS
-from pytest_aerobust.contract import Contract
+from pytest_aerobust.contract.contract import Contract
+from pytest_aerobust.contract.waivers import OF_ANSWERS
 from pytest_aerobust.evaluation import Measurement, Need, OnProgress, Tried, silent
 from pytest_aerobust.evidence.sanity import baseline_notes, exempt_notes, vacuous_notes
 from pytest_aerobust.examples import Counterexamples

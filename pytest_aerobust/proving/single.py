@@ -4,9 +4,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
-from pytest_aerobust.arguments import checked_eps
 from pytest_aerobust.arms import unseen
 from pytest_aerobust.campaign import Campaign
+from pytest_aerobust.contract.arguments import checked_eps
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Need
 from pytest_aerobust.judged import Judged

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from pytest_aerobust.catalogue import FILTER_THREATS, PACKAGES, PLAIN, REFUSED, AttackSpec
+from pytest_aerobust.contract.catalogue import FILTER_THREATS, PACKAGES, PLAIN, REFUSED, AttackSpec
 
 _COLUMNS = ("name", "norms", "asks for", "threat", "target", "finds", "classes of Foolbox")
 _ASKS = {"gradient": "gradients", "score": "scores", "decision": "decisions"}

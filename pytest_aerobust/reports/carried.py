@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pytest_aerobust.contract import Contract
+from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.judged import Judged
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_aerobust.catalogue import NOTHING
-from pytest_aerobust.disturbances import disturbance_words
+from pytest_aerobust.contract.catalogue import NOTHING
+from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.results import Arm, Evaluation
 
 COLUMNS = (

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arguments import (
+from pytest_aerobust.contract.arguments import (
     Bounds,
     FeatureBounds,
     Mask,

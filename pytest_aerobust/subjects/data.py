@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pytest_aerobust.arguments import FeatureBounds
+from pytest_aerobust.contract.arguments import FeatureBounds
 from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.generators import kept_generators

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from pytest_aerobust.catalogue import Access, AttackSpec, fitting
+from pytest_aerobust.contract.catalogue import Access, AttackSpec, fitting
 from pytest_aerobust.errors import ModelError
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.labels import listed

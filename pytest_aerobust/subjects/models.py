@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 
-from pytest_aerobust.arguments import Bounds
+from pytest_aerobust.contract.arguments import Bounds
 from pytest_aerobust.errors import FilterError, ModelError
 from pytest_aerobust.subjects.estimators import estimator_module
 from pytest_aerobust.subjects.linear import is_estimator

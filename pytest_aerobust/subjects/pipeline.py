@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pytest_aerobust.arguments import FilterGradient, Statistics
-from pytest_aerobust.catalogue import fitting
+from pytest_aerobust.contract.arguments import FilterGradient, Statistics
+from pytest_aerobust.contract.catalogue import fitting
 from pytest_aerobust.errors import AerobustError, AttackError, FilterError, ModelError
 from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.asking import asked

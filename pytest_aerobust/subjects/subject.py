@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_aerobust.arguments import FeatureBounds, FilterGradient, Mask, Statistics, hull
-from pytest_aerobust.catalogue import AttackSpec
+from pytest_aerobust.contract.arguments import FeatureBounds, FilterGradient, Mask, Statistics, hull
+from pytest_aerobust.contract.catalogue import AttackSpec
 from pytest_aerobust.errors import ContractError, DataError, FilterError, ModelError
 from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.box import Box

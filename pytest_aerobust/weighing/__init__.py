@@ -7,7 +7,7 @@ together cost at most a fifth of the contract's own attack.
 
 from collections.abc import Callable, MutableMapping
 
-from pytest_aerobust.checks import OF_SEARCH, THOROUGH, Strength, Waivers
+from pytest_aerobust.contract.waivers import OF_SEARCH, THOROUGH, Strength, Waivers
 from pytest_aerobust.evidence.tallies import FEWEST
 from pytest_aerobust.results import Evidence
 from pytest_aerobust.weighing.binarisation import binarisation

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pytest_aerobust.arms import RunningArm
 from pytest_aerobust.attacks.search import Problem, Search
-from pytest_aerobust.catalogue import Threat
-from pytest_aerobust.choice import AttackChoice
+from pytest_aerobust.contract.attack import AttackChoice
+from pytest_aerobust.contract.catalogue import Threat
 from pytest_aerobust.results import Weight
 from pytest_aerobust.subjects.pipeline import Classifier
 

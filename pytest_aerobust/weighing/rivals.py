@@ -15,8 +15,8 @@ from torch import Tensor
 from pytest_aerobust.arms import RunningArm
 from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import Problem, Search, Use, stream
-from pytest_aerobust.catalogue import find
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.contract.catalogue import find
 from pytest_aerobust.evidence.tallies import FEWEST
 from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.weighing.inquiry import Finding, Inquiry

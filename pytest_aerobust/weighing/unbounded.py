@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import Problem
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.evidence.tallies import FEWEST
 from pytest_aerobust.evidence.verification import Ball, correct, verify
 from pytest_aerobust.subjects.pipeline import Classifier

@@ -20,9 +20,9 @@ from torch import nn
 from pytest_aerobust import evaluate
 from pytest_aerobust.attacks import questions
 from pytest_aerobust.attacks.decision import HopSkipJump
-from pytest_aerobust.catalogue import PLAIN
-from pytest_aerobust.checks import CHECKS
-from pytest_aerobust.floors import Floors
+from pytest_aerobust.contract.catalogue import PLAIN
+from pytest_aerobust.contract.floors import Floors
+from pytest_aerobust.contract.waivers import CHECKS
 from pytest_aerobust.results import Evaluation
 from pytest_aerobust.subjects.estimators import BlackBox
 from pytest_aerobust.subjects.subject import build_subject
@@ -255,7 +255,7 @@ def test_a_budget_ends_it_in_peace():
 @pytest.mark.parametrize("name", ["boundary", "hop-skip-jump", "pointwise", "uniform-noise"])
 def test_chunks_change_nothing(name):
     """The same samples fall, after the same questions, whatever the size of a chunk."""
-    from pytest_aerobust.choice import chosen
+    from pytest_aerobust.contract.attack import chosen
     from pytest_aerobust.evaluation import Measurement, measure
 
     model, data = problem(70)

@@ -11,15 +11,15 @@ from torch import nn
 
 from pytest_aerobust import ContractError, epsilons, evaluate
 from pytest_aerobust.campaign import Campaign
-from pytest_aerobust.checks import CHECKS, checked_waivers
-from pytest_aerobust.choice import chosen
-from pytest_aerobust.contract import cases
+from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.contract.mark import cases
+from pytest_aerobust.contract.targets import checked_target
+from pytest_aerobust.contract.waivers import CHECKS, checked_waivers
 from pytest_aerobust.evaluation import Measurement
 from pytest_aerobust.ledger import Ledger
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.targets import checked_target
 
 ALONE = checked_waivers(dict.fromkeys(CHECKS, "the search itself is looked at"))
 BUDGETS = (0.01, 0.02, 0.04, 0.06, 0.1)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_aerobust import ContractError, epsilons, evaluate
-from pytest_aerobust.checks import CHECKS
-from pytest_aerobust.contract import cases
+from pytest_aerobust.contract.mark import cases
+from pytest_aerobust.contract.waivers import CHECKS
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.subjects.subject import build_subject
 

@@ -16,8 +16,8 @@ from pytest_aerobust import (
     evaluate,
     robust,
 )
-from pytest_aerobust.choice import chosen
-from pytest_aerobust.disturbances import DISTURBANCES, checked_disturbances
+from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.contract.disturbances import DISTURBANCES, checked_disturbances
 from pytest_aerobust.disturbed import disturbed
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.subjects.box import Box

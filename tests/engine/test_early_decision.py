@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_aerobust.floors import Floors
+from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.results import Arm, Evaluation, Evidence
 from pytest_aerobust.verdict import judge
 

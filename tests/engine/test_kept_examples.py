@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pytest_aerobust import ContractError, Counterexamples, epsilons, evaluate
-from pytest_aerobust.contract import cases
+from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.saved import load
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings

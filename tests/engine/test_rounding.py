@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_aerobust import evaluate
+from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.evidence.rounding import CloseAnswers, Rounding
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.floors import Floors
 from pytest_aerobust.population import about_population
 from pytest_aerobust.results import Arm
 from pytest_aerobust.subjects.box import Box

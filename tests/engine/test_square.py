@@ -7,8 +7,8 @@ import torch
 from pytest_aerobust import evaluate
 from pytest_aerobust.attacks.square import L1Square, L2Square, LinfSquare
 from pytest_aerobust.attacks.windows import Bumps, Stripes
-from pytest_aerobust.catalogue import find
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.contract.catalogue import find
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.subjects.subject import build_subject
 

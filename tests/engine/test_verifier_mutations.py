@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_aerobust.attacks.losses import margin
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.evidence.verification import Ball, correct, verify
 from pytest_aerobust.examples import Counterexamples

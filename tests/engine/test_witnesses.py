@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.targets import checked_target
 
 CASES = [
     ("fgsm", "linf", 0.15, None),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pytest_aerobust import FilterError, ModelError
-from pytest_aerobust.floors import Floors
+from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.verdict import headline, judge
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_aerobust import Arm, ContractError, Evaluation, Evidence, robust
-from pytest_aerobust.arguments import checked_floor
+from pytest_aerobust.contract.arguments import checked_floor
+from pytest_aerobust.contract.floors import FLOOR_NAMES, Floors
 from pytest_aerobust.evidence.sanity import clean_evidence, vacuous_notes
-from pytest_aerobust.floors import FLOOR_NAMES, Floors
 from pytest_aerobust.verdict import judge
 
 MEASURED = Evaluation(

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pytest_aerobust import ModelError, evaluate
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.subjects.subject import build_subject
 

@@ -574,8 +574,8 @@ import json
 import torch
 from torch import nn
 from pytest_aerobust import evaluate, robust
-from pytest_aerobust.contract import cases
-from pytest_aerobust.floors import Floors
+from pytest_aerobust.contract.contract import cases
+from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.verdict import judge
 
 generator = torch.Generator().manual_seed(0)

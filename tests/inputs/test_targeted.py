@@ -9,15 +9,15 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.choice import chosen
-from pytest_aerobust.contract import cases
+from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.contract.floors import Floors
+from pytest_aerobust.contract.mark import cases
+from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.evaluation import Measurement, Need, measure
-from pytest_aerobust.floors import Floors
 from pytest_aerobust.proving.guarded import needed
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.targets import checked_target
 from pytest_aerobust.verdict import judge
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pytest_aerobust.catalogue import PLAIN, REFUSED
+from pytest_aerobust.contract.catalogue import PLAIN, REFUSED
 from pytest_aerobust.reports.attacks import attack_table
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from pytest_aerobust import ContractError, epsilons, robust
-from pytest_aerobust.floors import Floors
+from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.population import about_population
 from pytest_aerobust.results import Arm, Evaluation
 from pytest_aerobust.verdict import headline, judge

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_aerobust.choice import chosen
+from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.evaluation import Measurement, Need, Progress, measure
 from pytest_aerobust.reports.progress import Line, Log, watching
 from pytest_aerobust.subjects.subject import build_subject
@@ -58,7 +58,7 @@ SLOW = """
 
 LONG = "test_" + "ö" * 99
 TESTS = f"""
-    from pytest_aerobust.checks import CHECKS
+    from pytest_aerobust.contract.waivers import CHECKS
 
     # No contract's evidence is wanted: the run alone is slow.
     slow = robust("bim", 0.02, min_acc=0.9, waive=dict.fromkeys(CHECKS, "slow"))

@@ -36,7 +36,7 @@ SEEING = """
 
 # Checks of the evidence search with budgets of their own.
 HOLDING = """
-    from pytest_aerobust.checks import CHECKS
+    from pytest_aerobust.contract.waivers import CHECKS
 
     alone = dict.fromkeys(CHECKS, "the attack's own budgets are looked at")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytest_aerobust import SubjectError, evaluate
-from pytest_aerobust.floors import Floors
+from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.verdict import judge
 
 # What a suite might demand, and what a defence that is worth nothing leaves of it.

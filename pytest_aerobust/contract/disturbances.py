@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_aerobust.arguments import is_number
+from pytest_aerobust.contract.arguments import is_number
 from pytest_aerobust.errors import ContractError, did_you_mean
 
 # One number; for a shift two, down and to the right.

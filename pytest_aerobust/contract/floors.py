@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any
 
-from pytest_aerobust.arguments import checked_eps, checked_floor
+from pytest_aerobust.contract.arguments import checked_eps, checked_floor
 from pytest_aerobust.errors import ContractError
 
 # The floors that may be a curve, and whether what they demand is a least or a most.

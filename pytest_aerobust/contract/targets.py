@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
-from pytest_aerobust.arguments import is_whole
+from pytest_aerobust.contract.arguments import is_whole
 from pytest_aerobust.errors import ContractError, did_you_mean
 
 Rule = Literal["natural", "non-natural"]

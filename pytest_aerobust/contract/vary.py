@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_aerobust.budgets import is_strategy
-from pytest_aerobust.catalogue import AttackSpec
-from pytest_aerobust.disturbances import DISTURBANCES
+from pytest_aerobust.contract.budgets import is_strategy
+from pytest_aerobust.contract.catalogue import AttackSpec
+from pytest_aerobust.contract.disturbances import DISTURBANCES
 from pytest_aerobust.errors import ContractError, did_you_mean
 
 # Settings of the attack, and what happens to the inputs before it.

@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from pytest_aerobust.arguments import checked_eps, is_number, is_whole
+from pytest_aerobust.contract.arguments import checked_eps, is_number, is_whole
 from pytest_aerobust.errors import ContractError
 
 # 1/255 * 255 is not 1 in binary: a bound this close to a grid point is that grid point.

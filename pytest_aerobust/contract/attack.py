@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, cast
 
-from pytest_aerobust.arguments import is_number, is_whole
-from pytest_aerobust.catalogue import NORMS, NOTHING, AttackSpec, Norm, describe, find
+from pytest_aerobust.contract.arguments import is_number, is_whole
+from pytest_aerobust.contract.catalogue import NORMS, NOTHING, AttackSpec, Norm, describe, find
 from pytest_aerobust.errors import ContractError, did_you_mean
 
 

@@ -7,7 +7,7 @@ from math import isfinite
 from numbers import Integral, Rational, Real
 from typing import Any, Literal, cast, get_args
 
-from pytest_aerobust.catalogue import THREATS, Threat
+from pytest_aerobust.contract.catalogue import THREATS, Threat
 from pytest_aerobust.errors import ContractError, did_you_mean
 
 Bounds = tuple[float, float]
