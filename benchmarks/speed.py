@@ -20,9 +20,9 @@ from pytest_aerobust.contract.arguments import checked_floor
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.evaluation import Measurement, measure
-from pytest_aerobust.proving.guarded import needed
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.verdict import judge
+from pytest_aerobust.verdict.judge import judge
+from pytest_aerobust.verdict.need import needed
 
 ROUNDS = 7
 IMAGES = 1000

@@ -21,7 +21,8 @@ from pytest_aerobust.errors import (
     SubjectError,
     UndecidedError,
 )
-from pytest_aerobust.results import Arm, Evaluation, Evidence, Interval
+from pytest_aerobust.results.arm import Arm, Interval
+from pytest_aerobust.results.evaluation import Evaluation, Evidence
 
 if TYPE_CHECKING:
     from pytest_aerobust.examples import Counterexample, Counterexamples

@@ -27,7 +27,7 @@ from pytest_aerobust.evidence.tallies import (
 )
 from pytest_aerobust.evidence.verification import Ball, Found, correct, verify
 from pytest_aerobust.ledger import Ledger
-from pytest_aerobust.results import (
+from pytest_aerobust.results.arm import (
     AT_TARGET,
     BEATEN,
     EXEMPT,
@@ -40,10 +40,8 @@ from pytest_aerobust.results import (
     WRONG,
     Arm,
     Confusion,
-    Evidence,
-    Memory,
-    Queries,
 )
+from pytest_aerobust.results.evaluation import Evidence, Memory, Queries
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier

@@ -13,18 +13,12 @@ from pytest_aerobust.contract.arguments import checked_eps
 from pytest_aerobust.contract.attack import NO_ATTACK
 from pytest_aerobust.contract.waivers import OF_ANSWERS
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import (
-    Carried,
-    Measurement,
-    Need,
-    OnProgress,
-    Tried,
-    measure,
-    silent,
-)
-from pytest_aerobust.results import EXEMPT, FELL, WRONG, Arm, ArmCurve, Curve, Evaluation, Queries
+from pytest_aerobust.evaluation import Carried, Measurement, OnProgress, Tried, measure, silent
+from pytest_aerobust.results.arm import EXEMPT, FELL, WRONG, Arm
+from pytest_aerobust.results.evaluation import ArmCurve, Curve, Evaluation, Queries
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.trail import Trail
+from pytest_aerobust.verdict.need import Need
 from pytest_aerobust.weighing import Remembered
 
 # Steps of a curve whose budgets nobody names.

@@ -9,7 +9,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Any
 
 import torch
@@ -28,13 +27,14 @@ from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.answers import CHECKS, COUNT, Asked, state
 from pytest_aerobust.evidence.sanity import count_note, setting_notes
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.results import Evaluation, Evidence, Memory, Queries
+from pytest_aerobust.results.evaluation import Evaluation, Evidence, Memory, Queries
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import digest, isolated
 from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter
 from pytest_aerobust.trail import Role, Trail
+from pytest_aerobust.verdict.need import Need
 from pytest_aerobust.weighing import Inquiry, Remembered, weigh
 
 # Samples attacked at a time: few at first, since a broken floor shows soon, then as many as keep
@@ -104,15 +104,6 @@ class Tried:
     rows: Tensor
     examples: Tensor
     digest: str
-
-
-class Need(Enum):
-    """What a verdict still needs."""
-
-    ATTACK = "more samples have to be attacked"
-    EVIDENCE = "the floors hold whatever the other samples do; the evidence is still weighed"
-    PROOF = "the other samples don't count; the evidence of these is still weighed"
-    NOTHING = "the verdict is certain"
 
 
 @dataclass(frozen=True)

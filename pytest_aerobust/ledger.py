@@ -8,7 +8,7 @@ accuracy never rises with the budget.
 import torch
 from torch import Tensor
 
-from pytest_aerobust.results import (
+from pytest_aerobust.results.arm import (
     AT_TARGET,
     BEATEN,
     HUNTED,

@@ -11,7 +11,7 @@ from pytest_aerobust.proving.draws import OverDraws
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.proving.single import AtOneBudget
 from pytest_aerobust.replaying import ReplayedContract, judge_again
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.saved import Saved, remove, save
 from pytest_aerobust.worst import worst_cases
 

@@ -24,7 +24,7 @@ from pytest_aerobust.contract.waivers import Strength, checked_strength, checked
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evaluation import Measurement
 from pytest_aerobust.examples import Counterexamples
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.data import read_samples
 from pytest_aerobust.subjects.subject import build_subject
 

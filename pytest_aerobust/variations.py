@@ -11,10 +11,11 @@ from pytest_aerobust.contract.disturbances import checked_disturbances
 from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.contract.vary import OF_THE_ATTACK
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import Carried, Measurement, Need, OnProgress, measure, silent
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.evaluation import Carried, Measurement, OnProgress, measure, silent
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.trail import Trail
+from pytest_aerobust.verdict.need import Need
 from pytest_aerobust.weighing import Remembered
 
 

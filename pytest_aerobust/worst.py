@@ -18,13 +18,15 @@ from pytest_aerobust.disturbed import disturbed
 from pytest_aerobust.evidence.rounding import UNKNOWN, Rounding
 from pytest_aerobust.evidence.verification import Ball, verify
 from pytest_aerobust.examples import Counterexamples
-from pytest_aerobust.results import WRONG, Evaluation
+from pytest_aerobust.results.arm import WRONG
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.saved import Example, Note, Saved
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.state import isolated
 from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter, judged_side
-from pytest_aerobust.verdict import Verdict, headline
+from pytest_aerobust.verdict.judge import Verdict
+from pytest_aerobust.verdict.words import headline
 
 MOST = 16
 # Whose versions a stored example names.

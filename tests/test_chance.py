@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from pytest_aerobust.chance import no_better_than_chance
-from pytest_aerobust.results import Arm
+from pytest_aerobust.results.arm import Arm
+from pytest_aerobust.verdict.chance import no_better_than_chance
 
 
 def arm(labels, answers):

@@ -10,7 +10,7 @@ from pytest_aerobust import evaluate
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.history.fingerprints import DataPrint
-from pytest_aerobust.results import Arm
+from pytest_aerobust.results.arm import Arm
 from pytest_aerobust.subjects.subject import build_subject
 
 

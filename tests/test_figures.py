@@ -776,7 +776,7 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 try:
     from pytest_aerobust import figures
-    from pytest_aerobust.results import Arm, Evaluation
+    from pytest_aerobust.results.evaluation import Arm, Evaluation
     arm = Arm("s", ((0, 0, 1),), ((0, 0, 1),))
     words = ("bim", "BIM Linf", "linf", 0.1, "white-box", None)
     figures.class_scores(Evaluation(*words, {{}}, 0, arm, None))

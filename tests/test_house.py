@@ -17,12 +17,9 @@ FLOORS = [
     "strays",
     "contract",
     "results",
-    "chance",
     "profiles",
     "settings",
     "verdict",
-    "statistics",
-    "population",
     "ledger",
     "subjects",
     "attacks",
@@ -53,7 +50,7 @@ FLOORS = [
     "plugin",
     "__main__",
 ]
-GROUND = FLOORS[: FLOORS.index("verdict") + 1]
+GROUND = FLOORS[: FLOORS.index("verdict")]
 LIGHT = {*sys.stdlib_module_names, "pytest", "pytest_aerobust"}
 
 

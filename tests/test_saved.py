@@ -29,7 +29,7 @@ from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.saved import Saved, file_of, load, save
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.verdict import judge
+from pytest_aerobust.verdict.judge import judge
 from pytest_aerobust.worst import worst_cases
 
 FLOORS = Floors(min_acc=Fraction(1))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, multinomial
 
-from pytest_aerobust.statistics import (
+from pytest_aerobust.verdict.statistics import (
     anytime_bounds,
     difference_bounds,
     first_crossing,

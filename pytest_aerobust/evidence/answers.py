@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.evidence.verification import correct
-from pytest_aerobust.results import Weight
+from pytest_aerobust.results.evaluation import Weight
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.scale import logits_apart
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from pytest_aerobust.contract.catalogue import ORDERS
 from pytest_aerobust.errors import DataError, ModelError
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.results import Arm, Evidence, Regression
+from pytest_aerobust.results.arm import Arm
+from pytest_aerobust.results.evaluation import Evidence, Regression
 from pytest_aerobust.subjects.data import Samples
 
 # Steps that together can't cross the ball leave most of it unsearched.

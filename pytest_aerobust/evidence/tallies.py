@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.evidence.verification import correct
-from pytest_aerobust.results import Evidence
+from pytest_aerobust.results.evaluation import Evidence
 from pytest_aerobust.subjects.substitutes import have_direction
 
 # Above this share of samples without a gradient, a gradient attack proves nothing.

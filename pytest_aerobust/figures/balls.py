@@ -13,7 +13,7 @@ from pytest_aerobust.disturbed import disturbed
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.verification import Ball
 from pytest_aerobust.examples import Counterexample
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import ROUNDING, Samples
 

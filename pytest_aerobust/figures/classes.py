@@ -12,7 +12,7 @@ from pytest_aerobust.errors import ContractError
 from pytest_aerobust.figures.drawing import entitle, heatmap, name_ticks, new_figure, write_cells
 from pytest_aerobust.figures.extra import from_extra
 from pytest_aerobust.figures.view import ArmName, View, view_of
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 
 # Counts of more classes are too small to be read.
 _ANNOTATED = 20

@@ -14,7 +14,8 @@ from matplotlib.transforms import ScaledTranslation
 from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.figures.drawing import COLOURS, MARKERS, entitle, legend, new_figure
-from pytest_aerobust.results import Evaluation, Interval
+from pytest_aerobust.results.arm import Interval
+from pytest_aerobust.results.evaluation import Evaluation
 
 # Losses whose largest is more than this many times the smallest are drawn on a log scale.
 _DECADES = 100

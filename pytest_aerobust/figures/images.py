@@ -18,7 +18,7 @@ from pytest_aerobust.examples import Counterexample, Counterexamples
 from pytest_aerobust.figures.balls import attacked_inputs, check_ball, clipped
 from pytest_aerobust.figures.drawing import as_array, entitle, new_figure, short
 from pytest_aerobust.figures.view import ArmName, conditions
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.loan import borrowed
 from pytest_aerobust.subjects.models import device_of, filter_module
 from pytest_aerobust.subjects.pipeline import Classifier

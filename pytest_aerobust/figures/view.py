@@ -8,7 +8,8 @@ import numpy as np
 from pytest_aerobust.contract.catalogue import NOTHING
 from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.errors import ContractError, UndecidedError, did_you_mean
-from pytest_aerobust.results import Arm, Confusion, Evaluation
+from pytest_aerobust.results.arm import Arm, Confusion
+from pytest_aerobust.results.evaluation import Evaluation
 
 ArmName = Literal["filtered", "unfiltered"]
 

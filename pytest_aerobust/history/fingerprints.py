@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.contract.targets import MappedTarget, Target
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.subject import Subject

@@ -11,7 +11,7 @@ from pytest_aerobust.errors import ContractError
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.judged import Judged
 from pytest_aerobust.proving.guarded import Guarded
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.variations import Variations
 from pytest_aerobust.varying import Search, find_failure
 

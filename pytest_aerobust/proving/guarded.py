@@ -7,31 +7,21 @@ from functools import cached_property
 from typing import Any
 
 from pytest_aerobust.contract.contract import Contract
-from pytest_aerobust.contract.waivers import OF_ANSWERS
-from pytest_aerobust.evaluation import Measurement, Need, OnProgress, Tried, silent
+from pytest_aerobust.evaluation import Measurement, OnProgress, Tried, silent
 from pytest_aerobust.evidence.sanity import baseline_notes, exempt_notes, vacuous_notes
 from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.history.shelves import Found, Shelves
-from pytest_aerobust.population import about_population
-from pytest_aerobust.results import Evaluation, Regression
+from pytest_aerobust.results.evaluation import Evaluation, Regression
 from pytest_aerobust.settings import Costs, Settings
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.trail import Trail
 from pytest_aerobust.varying import Draws, forced_seed
-from pytest_aerobust.verdict import Check, Verdict, about_samples, judge
+from pytest_aerobust.verdict.judge import Check, Verdict, about_samples, judge
+from pytest_aerobust.verdict.need import Need, needed
+from pytest_aerobust.verdict.population import about_population
 from pytest_aerobust.weighing import Remembered
-
-
-def needed(verdict: Verdict, sequential: bool = False) -> Need:
-    """What a measurement still has to give before this verdict stands."""
-    if verdict.outcome == "undecided":
-        return Need.ATTACK
-    unreliable = any(finding.name in OF_ANSWERS for finding in verdict.void)
-    if verdict.outcome == "failed" or unreliable:
-        return Need.NOTHING
-    return Need.PROOF if sequential else Need.EVIDENCE
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from pytest_aerobust.arms import unseen
 from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.contract.arguments import checked_eps
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import Need
 from pytest_aerobust.judged import Judged
 from pytest_aerobust.proving.guarded import Guarded
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.trail import Trail
+from pytest_aerobust.verdict.need import Need
 
 
 class AtOneBudget:

@@ -13,7 +13,8 @@ from pytest_aerobust.errors import ContractError
 from pytest_aerobust.figures import accuracy_curves, to_png
 from pytest_aerobust.figures import confusion as confusion_matrix
 from pytest_aerobust.reports.run import Checked
-from pytest_aerobust.results import WRONG, Arm, Evaluation
+from pytest_aerobust.results.arm import WRONG, Arm
+from pytest_aerobust.results.evaluation import Evaluation
 
 # Mistakes that the words of a confusion matrix name.
 _NAMED = 5

@@ -3,7 +3,7 @@
 import html
 from typing import Any
 
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 
 
 def add_extras(report: Any) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from pytest_aerobust.contract.catalogue import NOTHING
 from pytest_aerobust.contract.disturbances import disturbance_words
-from pytest_aerobust.results import Arm, Evaluation
+from pytest_aerobust.results.arm import Arm
+from pytest_aerobust.results.evaluation import Evaluation
 
 COLUMNS = (
     "test",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pytest_aerobust.names import name_of
 from pytest_aerobust.reports.rows import rank, ranked, row, short_names
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.settings import Settings
 
 Verdict = Literal["failed", "inconclusive", "unfinished", "nothing", "passed"]

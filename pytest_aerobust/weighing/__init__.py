@@ -9,7 +9,7 @@ from collections.abc import Callable, MutableMapping
 
 from pytest_aerobust.contract.waivers import OF_SEARCH, THOROUGH, Strength, Waivers
 from pytest_aerobust.evidence.tallies import FEWEST
-from pytest_aerobust.results import Evidence
+from pytest_aerobust.results.evaluation import Evidence
 from pytest_aerobust.weighing.binarisation import binarisation
 from pytest_aerobust.weighing.inquiry import Finding, Inquiry
 from pytest_aerobust.weighing.rivals import black_box, doubling, nesting, noise, one_step, transfer

@@ -12,7 +12,7 @@ from pytest_aerobust.arms import RunningArm
 from pytest_aerobust.attacks.search import Problem, Search
 from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.catalogue import Threat
-from pytest_aerobust.results import Weight
+from pytest_aerobust.results.evaluation import Weight
 from pytest_aerobust.subjects.pipeline import Classifier
 
 # The share of an attack's own cost that all checks together may add.

@@ -23,10 +23,11 @@ from pytest_aerobust.attacks.decision import HopSkipJump
 from pytest_aerobust.contract.catalogue import PLAIN
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.contract.waivers import CHECKS
-from pytest_aerobust.results import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.estimators import BlackBox
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.verdict import explain, judge
+from pytest_aerobust.verdict.judge import judge
+from pytest_aerobust.verdict.words import explain
 
 # What the checks of the evidence ask is no question of the attacker.
 UNCHECKED = dict.fromkeys(CHECKS, "the attacker's own questions are counted")

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_aerobust.contract.floors import Floors
-from pytest_aerobust.results import Arm, Evaluation, Evidence
-from pytest_aerobust.verdict import judge
+from pytest_aerobust.results.arm import Arm
+from pytest_aerobust.results.evaluation import Evaluation, Evidence
+from pytest_aerobust.verdict.judge import judge
 
 FINAL = "-sbte"
 

@@ -17,11 +17,11 @@ from pytest_aerobust import evaluate
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.evidence.rounding import CloseAnswers, Rounding
 from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.population import about_population
-from pytest_aerobust.results import Arm
+from pytest_aerobust.results.arm import Arm
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.verdict import judge
+from pytest_aerobust.verdict.judge import judge
+from pytest_aerobust.verdict.population import about_population
 
 # Of the searches of the evidence nothing is held here.
 QUIET = dict.fromkeys(

@@ -9,7 +9,8 @@ from torch import nn
 
 from pytest_aerobust import FilterError, ModelError
 from pytest_aerobust.contract.floors import Floors
-from pytest_aerobust.verdict import headline, judge
+from pytest_aerobust.verdict.judge import judge
+from pytest_aerobust.verdict.words import headline
 
 
 @pytest.fixture

@@ -576,7 +576,7 @@ from torch import nn
 from pytest_aerobust import evaluate, robust
 from pytest_aerobust.contract.contract import cases
 from pytest_aerobust.contract.floors import Floors
-from pytest_aerobust.verdict import judge
+from pytest_aerobust.verdict.judge import judge
 
 generator = torch.Generator().manual_seed(0)
 model = nn.Linear(4, 2)

@@ -13,12 +13,12 @@ from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.contract.targets import checked_target
-from pytest_aerobust.evaluation import Measurement, Need, measure
-from pytest_aerobust.proving.guarded import needed
+from pytest_aerobust.evaluation import Measurement, measure
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.verdict import judge
+from pytest_aerobust.verdict.judge import judge
+from pytest_aerobust.verdict.need import Need, needed
 
 
 class Three(nn.Module):

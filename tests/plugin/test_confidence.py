@@ -7,9 +7,11 @@ import pytest
 
 from pytest_aerobust import ContractError, epsilons, robust
 from pytest_aerobust.contract.floors import Floors
-from pytest_aerobust.population import about_population
-from pytest_aerobust.results import Arm, Evaluation
-from pytest_aerobust.verdict import headline, judge
+from pytest_aerobust.results.arm import Arm
+from pytest_aerobust.results.evaluation import Evaluation
+from pytest_aerobust.verdict.judge import judge
+from pytest_aerobust.verdict.population import about_population
+from pytest_aerobust.verdict.words import headline
 
 
 def checked(suite, mark, *options):

@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.evaluation import Measurement, Need, Progress, measure
+from pytest_aerobust.evaluation import Measurement, Progress, measure
 from pytest_aerobust.reports.progress import Line, Log, watching
 from pytest_aerobust.subjects.subject import build_subject
+from pytest_aerobust.verdict.need import Need
 
 # On a terminal each chunk takes the better part of a second: the line shows after one.
 SLOW = """

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from pytest_aerobust import SubjectError, evaluate
 from pytest_aerobust.contract.floors import Floors
-from pytest_aerobust.verdict import judge
+from pytest_aerobust.verdict.judge import judge
 
 # What a suite might demand, and what a defence that is worth nothing leaves of it.
 FLOOR, BROKEN = 0.75, 0.3

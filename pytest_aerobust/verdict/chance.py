@@ -3,7 +3,8 @@
 from collections import Counter
 from math import sqrt
 
-from pytest_aerobust.results import Arm, Evaluation
+from pytest_aerobust.results.arm import Arm
+from pytest_aerobust.results.evaluation import Evaluation
 
 # Standard deviations by which answers that have nothing to do with the labels may agree with them.
 _SPREAD = 3

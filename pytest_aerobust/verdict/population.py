@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import starmap
 from typing import TypeVar
 
-from pytest_aerobust.results import (
+from pytest_aerobust.results.arm import (
     AT_TARGET,
     BEATEN,
     EXEMPT,
@@ -19,23 +19,23 @@ from pytest_aerobust.results import (
     UNDECIDED,
     WRONG,
     Arm,
-    Evaluation,
     Interval,
 )
-from pytest_aerobust.statistics import (
-    anytime_bounds,
-    difference_bounds,
-    first_crossing,
-    proportion_bounds,
-    samples_to_decide,
-)
-from pytest_aerobust.verdict import (
+from pytest_aerobust.results.evaluation import Evaluation
+from pytest_aerobust.verdict.judge import (
     ANYTHING,
     QUANTITIES,
     Check,
     FloorCheck,
     about_baseline,
     holding,
+)
+from pytest_aerobust.verdict.statistics import (
+    anytime_bounds,
+    difference_bounds,
+    first_crossing,
+    proportion_bounds,
+    samples_to_decide,
 )
 
 _STANDING, _FALLEN = {SURVIVED, EXEMPT}, {BEATEN, AT_TARGET, HUNTED, NEAR_TARGET, FELL}

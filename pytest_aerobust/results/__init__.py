@@ -1,0 +1,1 @@
+"""What was measured: plain values, which any report can read."""
