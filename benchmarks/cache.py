@@ -18,8 +18,8 @@ from torch import nn
 
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.history.cache import Cache
+from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.session import Parts, Session
-from pytest_aerobust.settings import Settings
 
 ROUNDS = 3
 

@@ -18,8 +18,10 @@ from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
 from pytest_aerobust.inventory import Inventory, contract_marks
 from pytest_aerobust.names import home, ini_of, lasting_name
+from pytest_aerobust.options.command_line import add_options
+from pytest_aerobust.options.reading import read_settings
+from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.recorder import Recorder, cache_of
-from pytest_aerobust.settings import Settings, add_options, read_settings
 from pytest_aerobust.shadowed import explain, explanation
 from pytest_aerobust.strays import stray_conftest
 

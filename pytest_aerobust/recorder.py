@@ -8,12 +8,8 @@ import pytest
 
 from pytest_aerobust.inventory import Inventory
 from pytest_aerobust.names import name_of
-from pytest_aerobust.settings import (
-    Settings,
-    options_of_conftests,
-    selects_tests,
-    whole_places,
-)
+from pytest_aerobust.options.settings import Settings
+from pytest_aerobust.selection import options_of_conftests, selects_tests, whole_places
 
 if TYPE_CHECKING:
     from pytest_aerobust.history.cache import Cache

@@ -23,9 +23,9 @@ from pytest_aerobust.history.fingerprints import DataPrints
 from pytest_aerobust.history.identity import NotFollowedError
 from pytest_aerobust.history.readings import Readings
 from pytest_aerobust.history.shelves import Found, Patience, Shelves, aside
+from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.robustness import Robustness
-from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.subject import Subject, build_subject
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pytest_aerobust.settings import add_options
+from pytest_aerobust.options.command_line import add_options
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

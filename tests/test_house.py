@@ -17,8 +17,7 @@ FLOORS = [
     "strays",
     "contract",
     "results",
-    "profiles",
-    "settings",
+    "options",
     "verdict",
     "ledger",
     "subjects",
@@ -42,6 +41,7 @@ FLOORS = [
     "robustness",
     "standalone",
     "figures",
+    "selection",
     "session",
     "replayer",
     "reports",
@@ -97,7 +97,8 @@ def test_the_check_of_directions_can_fail(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [*GROUND, "plugin", "inventory", "recorder", "__init__", "reports/terminal"]
+    "name",
+    [*GROUND, "plugin", "selection", "inventory", "recorder", "__init__", "reports/terminal"],
 )
 def test_what_every_pytest_run_loads_is_light(name):
     """At their top level these modules import the standard library and pytest alone."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pytest_aerobust.errors import BaselineError
 from pytest_aerobust.history.baseline import Changes, Entry, read_baseline, update_baseline
 from pytest_aerobust.history.sources import Source
-from pytest_aerobust.settings import Settings
+from pytest_aerobust.options.settings import Settings
 
 
 class Told(NamedTuple):

@@ -13,8 +13,8 @@ from pytest_aerobust.examples import Counterexamples
 from pytest_aerobust.history.baseline import Entry
 from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.history.shelves import Found, Shelves
+from pytest_aerobust.options.settings import Costs, Settings
 from pytest_aerobust.results.evaluation import Evaluation, Regression
-from pytest_aerobust.settings import Costs, Settings
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.trail import Trail
 from pytest_aerobust.varying import Draws, forced_seed

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.files import check_writable, written_whole
+from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.reports import json_file, markdown
 from pytest_aerobust.reports.run import Run
-from pytest_aerobust.settings import Settings
 
 
 def _html(run: Run) -> str:

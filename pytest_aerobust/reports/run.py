@@ -9,9 +9,9 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from pytest_aerobust.names import name_of
+from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.reports.rows import rank, ranked, row, short_names
 from pytest_aerobust.results.evaluation import Evaluation
-from pytest_aerobust.settings import Settings
 
 Verdict = Literal["failed", "inconclusive", "unfinished", "nothing", "passed"]
 

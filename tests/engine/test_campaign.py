@@ -17,8 +17,8 @@ from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.contract.waivers import CHECKS, checked_waivers
 from pytest_aerobust.evaluation import Measurement
 from pytest_aerobust.ledger import Ledger
+from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.session import Parts, Session
-from pytest_aerobust.settings import Settings
 from pytest_aerobust.subjects.subject import build_subject
 
 ALONE = checked_waivers(dict.fromkeys(CHECKS, "the search itself is looked at"))

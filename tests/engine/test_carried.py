@@ -8,8 +8,8 @@ from torch import nn
 from pytest_aerobust import ContractError, epsilons, evaluate
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.contract.waivers import CHECKS
+from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.session import Parts, Session
-from pytest_aerobust.settings import Settings
 
 ALONE = dict.fromkeys(CHECKS, "the search itself is looked at")
 

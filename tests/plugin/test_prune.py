@@ -7,7 +7,7 @@ from textwrap import dedent
 import pytest
 
 from pytest_aerobust.history.baseline import Entry, read_baseline, update_baseline
-from pytest_aerobust.settings import options_of_conftests
+from pytest_aerobust.selection import options_of_conftests
 
 BASELINE = "aerobust-baseline.json"
 # Nothing is measured: what was collected is what this is about.
