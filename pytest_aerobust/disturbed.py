@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from pytest_aerobust.attacks.search import Use, stream
 from pytest_aerobust.contract.disturbances import DISTURBANCES, Disturbances, Severity
 from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.randomness import Use, sample_generator
 
 # Channels that an image with its channels last may have.
 _CHANNELS = (1, 3, 4)
@@ -89,7 +89,7 @@ def _brightened(array: np.ndarray, severity: Severity, plane: tuple[int, int]) -
 
 def _noise(samples: Samples, seed: int) -> np.ndarray:
     shape = samples.inputs.shape[1:]
-    draws = (stream(seed, int(number), Use.DISTURBANCE) for number in samples.ids)
+    draws = (sample_generator(seed, int(number), Use.DISTURBANCE) for number in samples.ids)
     return np.stack([draw.standard_normal(shape) for draw in draws])
 
 

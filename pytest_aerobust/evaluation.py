@@ -5,7 +5,6 @@ survivors are attacked, every claimed example is verified, and after each chunk 
 may say that the verdict is certain.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +30,8 @@ from pytest_aerobust.results.evaluation import Evaluation, Evidence, Memory, Que
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.subjects.state import digest, isolated
+from pytest_aerobust.subjects.randomness import isolated, seed_of
+from pytest_aerobust.subjects.state import digest
 from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter
 from pytest_aerobust.trail import Role, Trail
 from pytest_aerobust.verdict.need import Need
@@ -135,13 +135,12 @@ class Measurement:
     compared: bool = True
 
     @property
-    def stream(self) -> int:
+    def attack_seed(self) -> int:
         """Seed of this attack's own draws.
 
         The budget is left out on purpose: every budget starts in the same directions.
         """
-        told = f"{self.seed}/{self.attack.spec.name}/{self.attack.norm}"
-        return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())
+        return seed_of(self.seed, self.attack.spec.name, self.attack.norm)
 
 
 def measure(
@@ -187,8 +186,8 @@ def measure(
     started = time.perf_counter()
     subject.check_access(measurement.attack.spec)
     with (
-        isolated(measurement.stream),
-        subject.borrowed(device, measurement.stream, fast=True) as sides,
+        isolated(measurement.attack_seed),
+        subject.borrowed(device, measurement.attack_seed, fast=True) as sides,
     ):
         known = Carried() if carried is None else carried
         run = _Run(
@@ -422,7 +421,7 @@ class _Run:
             for arm in self._arms:
                 wanted = rows[arm.open(rows)]
                 for side in self._followed(arm) if len(wanted) else []:
-                    problem = arm.problem(side, wanted, self._measurement.stream)
+                    problem = arm.problem(side, wanted, self._measurement.attack_seed)
                     arm.tally.add(loss_gradients(problem))
 
     def ask(self, remembered: Remembered) -> bool:
@@ -474,7 +473,7 @@ class _Run:
             choice=told.attack,
             search=self._search,
             threat=told.threat if arm is self._filtered else "white-box",
-            seed=told.stream,
+            seed=told.attack_seed,
             survivors=arm.survivors,
         )
 
@@ -556,7 +555,7 @@ class _Run:
         told = self._measurement
         if not len(rows):
             return []
-        problem = arm.problem(side, rows, told.stream, told.queries)
+        problem = arm.problem(side, rows, told.attack_seed, told.queries)
         if self._trail is None:
             return self._search.search(problem, watch)
         ends = self._search.search(self._trail.watched(arm.name, problem), watch)

@@ -13,7 +13,7 @@ from pytest_aerobust.errors import ContractError, ModelError
 from pytest_aerobust.evidence.rounding import Rounding
 from pytest_aerobust.evidence.verification import Ball, verify
 from pytest_aerobust.saved import Example, Note, Saved, files_in, load
-from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.subject import Subject, build_subject, judged_side
 
 Outcome = Literal["fooled", "withstood", "invalid"]

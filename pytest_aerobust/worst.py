@@ -23,7 +23,7 @@ from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.saved import Example, Note, Saved
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter, judged_side
 from pytest_aerobust.verdict.judge import Verdict
 from pytest_aerobust.verdict.words import headline

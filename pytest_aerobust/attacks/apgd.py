@@ -17,8 +17,9 @@ from pytest_aerobust.attacks.ascent import ascend
 from pytest_aerobust.attacks.balls import Ball, L1Ball, L2Ball, LinfBall
 from pytest_aerobust.attacks.face import SearchAttack
 from pytest_aerobust.attacks.losses import Loss, cross_entropy, dlr, margin, towards
-from pytest_aerobust.attacks.search import Problem, Relay, Watcher, loss_gradients, stream
+from pytest_aerobust.attacks.search import Problem, Relay, Watcher, loss_gradients
 from pytest_aerobust.attacks.strides import Momentum, Sparse
+from pytest_aerobust.subjects.randomness import sample_generator
 
 
 class AutoPGD(SearchAttack):
@@ -84,7 +85,8 @@ def random_starts(problem: Problem, ball: type[Ball], number: int) -> Tensor:
     """Points of the ball and the bounds ``(n, ...)``, each sample's from a stream of its own."""
     size = problem.inputs[0].numel()
     draws = [
-        ball.noise(stream(problem.seed, int(s), restart=number), size) for s in problem.samples
+        ball.noise(sample_generator(problem.seed, int(s), restart=number), size)
+        for s in problem.samples
     ]
     moves = torch.as_tensor(np.stack(draws), dtype=problem.inputs.dtype)
     moves = moves.to(problem.inputs.device).reshape_as(problem.inputs)

@@ -24,7 +24,8 @@ from torch.nn.functional import cross_entropy
 
 from pytest_aerobust.attacks.balls import L2Ball, LinfBall
 from pytest_aerobust.attacks.face import searched
-from pytest_aerobust.attacks.search import Problem, Watcher, directed, public_settings, stream
+from pytest_aerobust.attacks.search import Problem, Watcher, directed, public_settings
+from pytest_aerobust.subjects.randomness import sample_generator
 
 
 class RetiringDescent(BaseGradientDescent):
@@ -99,7 +100,7 @@ class RetiringDescent(BaseGradientDescent):
             return problem.inputs
         flat, free = problem.inputs.flatten(1), problem.bounds.mask(problem.inputs[0])
         draws = (
-            self.unit_noise(stream(problem.seed, int(sample)), int(free.sum()))
+            self.unit_noise(sample_generator(problem.seed, int(sample)), int(free.sum()))
             for sample in problem.samples
         )
         noise = torch.zeros_like(flat)

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
@@ -173,21 +172,6 @@ def directed(
     gradients = gradients.clone()
     gradients[blind] = problem.gradient(loss, again)
     return gradients
-
-
-class Use(IntEnum):
-    """What random numbers are for: each use has a stream of its own."""
-
-    SEARCH = 0
-    NOISE = 1
-    PROBLEM = 2
-    START = 3
-    DISTURBANCE = 4
-
-
-def stream(seed: int, sample: int, use: Use = Use.SEARCH, restart: int = 0) -> np.random.Generator:
-    """Random numbers of one sample alone: Philox is keyed, not drawn from in turn."""
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, use, restart, sample]))
 
 
 # Objects within objects that a setting's text looks into.

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.face import SearchAttack
 from pytest_aerobust.attacks.losses import margin
-from pytest_aerobust.attacks.search import Problem, Watcher, stream
+from pytest_aerobust.attacks.search import Problem, Watcher
 from pytest_aerobust.attacks.windows import Bumps, Stripes, Windows
+from pytest_aerobust.subjects.randomness import sample_generator
 
 # What a window covers of an image at first, and the shares of all queries at which that is
 # halved (section 4.1 there, the schedule scaled to the number of queries).
@@ -118,7 +119,7 @@ def _draws(problem: Problem, steps: int, numbers: int) -> tuple[Tensor, Tensor]:
     """Of each sample's own stream: numbers for its start, and for each later query."""
     first, later = [], []
     for sample in problem.samples:
-        generator = stream(problem.seed, int(sample))
+        generator = sample_generator(problem.seed, int(sample))
         first.append(generator.random(problem.inputs[0].numel()))
         later.append(generator.random((steps, numbers), dtype=np.float32))
     start, changes = (torch.from_numpy(np.stack(part)) for part in (first, later))

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.questions import Questions
-from pytest_aerobust.attacks.search import Problem, Use, stream
+from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.subjects.randomness import Use, sample_generator
 
 # As many draws as Foolbox's own start takes; that one draws for a whole batch until its last
 # sample has a start, and so spends the queries of all others.
@@ -42,7 +43,9 @@ def starting_points(problem: Problem, rows: Tensor, questions: Questions) -> tup
 
 def _drawn(problem: Problem, rows: Tensor, questions: Questions) -> tuple[Tensor, Tensor]:
     """The first noise of another class that each sample draws, and whether it drew any."""
-    generators = [stream(problem.seed, int(sample), Use.START) for sample in problem.samples]
+    generators = [
+        sample_generator(problem.seed, int(sample), Use.START) for sample in problem.samples
+    ]
     starts, found = problem.inputs.clone(), torch.zeros_like(problem.labels, dtype=torch.bool)
     for _ in range(_DRAWS):
         asked = (~found & questions.live(rows)).nonzero().flatten()

@@ -28,7 +28,7 @@ from pytest_aerobust.attacks.starts import starting_points
 from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.catalogue import ORDERS, Norm
 from pytest_aerobust.errors import AerobustError, AttackError
-from pytest_aerobust.subjects.state import seed_globals
+from pytest_aerobust.subjects.randomness import seed_globals
 
 # What Foolbox calls the numbers of its rounds, one inside the other.
 _COUNTS = ("steps", "binary_search_steps", "repeats", "directions", "population")

@@ -22,7 +22,7 @@ from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.loan import borrowed
 from pytest_aerobust.subjects.models import device_of, filter_module
 from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.randomness import isolated
 
 _PANEL = 1.05
 

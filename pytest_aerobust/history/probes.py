@@ -25,7 +25,7 @@ from pytest_aerobust.evidence.sameness import (
     sketched,
 )
 from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.subject import SIDES, Sides, Subject
 from pytest_aerobust.trail import Role, Trail
 

@@ -26,7 +26,7 @@ from pytest_aerobust.history.surroundings import surroundings
 from pytest_aerobust.results.arm import Arm
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.saved import Saved
-from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.trail import Trail
 from pytest_aerobust.verdict.need import Need

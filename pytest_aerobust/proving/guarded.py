@@ -1,6 +1,5 @@
 """A contract with everything that its proof needs."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from pytest_aerobust.history.comparison import Past
 from pytest_aerobust.history.shelves import Found, Shelves
 from pytest_aerobust.options.settings import Costs, Settings
 from pytest_aerobust.results.evaluation import Evaluation, Regression
+from pytest_aerobust.subjects.randomness import seed_of
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.trail import Trail
 from pytest_aerobust.varying import Draws, forced_seed
@@ -81,9 +81,7 @@ class Guarded:
     def draws(self) -> Draws:
         """How Hypothesis draws for this test: alike in every run, unlike for any other test."""
         drawn_by = forced_seed() if self.drawn_by is None else self.drawn_by
-        told = f"{self.costs.seed}/{drawn_by}/{self.test}"
-        seed = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())
-        return Draws(seed, self.costs.draws)
+        return Draws(seed_of(self.costs.seed, drawn_by, self.test), self.costs.draws)
 
     def measurement(self, eps: float) -> Measurement:
         """What is measured at a budget, as the contract states it."""

@@ -15,7 +15,7 @@ from pytest_aerobust.errors import DataError
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.generators import kept_generators
 from pytest_aerobust.subjects.labels import checked_labels, listed, places_among
-from pytest_aerobust.subjects.state import isolated
+from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.tensors import as_tensor, checked_as, described, keys
 
 # Samples of a clean pass.

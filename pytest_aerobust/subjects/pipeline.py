@@ -1,6 +1,5 @@
 """What is attacked and judged: a filter, a normalising front and a model in a row."""
 
-import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, cast
@@ -17,8 +16,7 @@ from pytest_aerobust.subjects.asking import asked
 from pytest_aerobust.subjects.batches import Batches
 from pytest_aerobust.subjects.layout import Layout
 from pytest_aerobust.subjects.loan import Loan
-from pytest_aerobust.subjects.state import generators
-from pytest_aerobust.subjects.streams import Stream
+from pytest_aerobust.subjects.randomness import Stream, generators, seed_of
 from pytest_aerobust.subjects.substitutes import Fault, as_identity, filter_fault
 from pytest_aerobust.subjects.tensors import not_plain
 
@@ -122,7 +120,7 @@ class Classifier:
     ) -> None:
         self.name, self.draws = name, draws
         self._seed, self._asked = seed, 0
-        self._stream, self._layout = Stream(_derived(seed, name)), layout
+        self._stream, self._layout = Stream(seed_of(seed, name)), layout
         self._batches = {part: Batches(part, sizes) for part in ("filter", "model")}
         # Whether gradients are recorded at every question, as in the user's hands.
         self._loan, self._recording = loan, False
@@ -231,7 +229,7 @@ class Classifier:
         """
         if self.draws == 1:
             return self._stream.resumed()
-        return generators(_derived(self._seed, stream, number))
+        return generators(seed_of(self._seed, stream, number))
 
     def _once(self, inputs: Tensor, kind: str) -> tuple[Tensor, Tensor]:
         """What the filter makes of inputs, and the logits; in a layout in which they answer."""
@@ -383,12 +381,6 @@ _RECORDS = (
     "the {} answers only where gradients are recorded, and took none of its weights (does it "
     "follow the gradient of its inputs, as purification does?): it was asked as in your hands"
 )
-
-
-def _derived(seed: int, *use: str | int) -> int:
-    """A seed of its own for each use of a seed."""
-    told = "/".join(map(str, (seed, *use)))
-    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest())
 
 
 def _recomputed(draw: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

@@ -25,8 +25,9 @@ from pytest_aerobust.subjects.models import (
     model_module,
 )
 from pytest_aerobust.subjects.pipeline import Classifier, Normalise
+from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.repeats import first_places, repeat_notes
-from pytest_aerobust.subjects.state import isolated, kept_buffers
+from pytest_aerobust.subjects.state import kept_buffers
 
 # Clean samples that are asked about in either layout, as from 16 on torch may take another
 # convolution, and those of whom gradients are asked, which cost most.

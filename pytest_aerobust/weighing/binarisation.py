@@ -8,8 +8,9 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from pytest_aerobust.attacks.search import Problem, Use, stream
+from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.evidence.tallies import FEWEST
+from pytest_aerobust.subjects.randomness import Use, sample_generator
 from pytest_aerobust.weighing.inquiry import Finding, Inquiry
 from pytest_aerobust.weighing.trial import Trial
 
@@ -87,7 +88,7 @@ def _behind(
 
 def _readout(problem: Problem, norm: str) -> tuple[Tensor, Tensor] | None:
     """Weights and bias that are below 0 at the inner points and above it at one of the border."""
-    draw = stream(problem.seed, int(problem.samples[0]), Use.PROBLEM)
+    draw = sample_generator(problem.seed, int(problem.samples[0]), Use.PROBLEM)
     inner = _around(problem, draw, norm, _INNER) * 0.5
     border = _around(problem, draw, norm, _TRIES)
     moves = torch.cat([torch.zeros_like(inner[:1]), inner, border])

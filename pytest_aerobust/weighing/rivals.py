@@ -14,11 +14,12 @@ from torch import Tensor
 
 from pytest_aerobust.arms import RunningArm
 from pytest_aerobust.attacks.build import build_attack
-from pytest_aerobust.attacks.search import Problem, Search, Use, stream
+from pytest_aerobust.attacks.search import Problem, Search
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.catalogue import find
 from pytest_aerobust.evidence.tallies import FEWEST
 from pytest_aerobust.evidence.verification import Ball
+from pytest_aerobust.subjects.randomness import Use, sample_generator
 from pytest_aerobust.weighing.inquiry import Finding, Inquiry
 from pytest_aerobust.weighing.trial import ToTheEnd, Trial
 
@@ -187,7 +188,7 @@ def _searched(inquiry: Inquiry, rival: Search, problem: Problem, rows: Tensor) -
 def _noisy(problem: Problem, ball: Ball) -> Tensor:
     """Inputs moved by the whole budget in a random direction, each sample from its own stream."""
     size = problem.inputs[0].numel()
-    draws = (stream(problem.seed, int(sample), Use.NOISE) for sample in problem.samples)
+    draws = (sample_generator(problem.seed, int(sample), Use.NOISE) for sample in problem.samples)
     free = ball.bounds.mask(problem.inputs[0]).cpu().numpy()
     directions = np.zeros((len(problem.inputs), size))
     directions[:, free] = [

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pytest_aerobust import Counterexamples, evaluate
-from pytest_aerobust.subjects.streams import Stream
+from pytest_aerobust.subjects.randomness import Stream
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

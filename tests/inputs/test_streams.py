@@ -10,7 +10,7 @@ from foolbox.attacks import BoundaryAttack, LinfPGD, SaltAndPepperNoiseAttack
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from pytest_aerobust.subjects.streams import Stream
+from pytest_aerobust.subjects.randomness import Stream
 
 STATE = torch.Generator().manual_seed(0).get_state()
 
