@@ -16,9 +16,9 @@ from models import FOLDER, robust, test_images, undefended
 from lightning_modules import Digits, PaperNetwork, VanillaAutoencoder, fit_or_load
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.waivers import CHECKS, Waivers, checked_waivers
-from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.evidence.weigh import Remembered
+from pytest_aerobust.measurement.measure import Measurement, measure
 from pytest_aerobust.subjects.subject import Subject, build_subject
-from pytest_aerobust.weighing import Remembered
 
 ROUNDS = 5
 IMAGES = 1000

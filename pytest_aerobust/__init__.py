@@ -25,9 +25,14 @@ from pytest_aerobust.results.arm import Arm, Interval
 from pytest_aerobust.results.evaluation import Evaluation, Evidence
 
 if TYPE_CHECKING:
-    from pytest_aerobust.examples import Counterexample, Counterexamples
-    from pytest_aerobust.replaying import Replayed, ReplayedContract, ReplayedExample, replay
-    from pytest_aerobust.standalone import evaluate
+    from pytest_aerobust.counterexamples.collector import Counterexample, Counterexamples
+    from pytest_aerobust.counterexamples.replay import (
+        Replayed,
+        ReplayedContract,
+        ReplayedExample,
+        replay,
+    )
+    from pytest_aerobust.measurement.evaluate import evaluate
     from pytest_aerobust.subjects.stored import load_estimator
 
 __version__ = "0.1.0"
@@ -63,14 +68,14 @@ __all__ = [
 
 # What needs torch or skops, and where it is.
 _HEAVY = {
-    "evaluate": "pytest_aerobust.standalone",
+    "evaluate": "pytest_aerobust.measurement.evaluate",
     "load_estimator": "pytest_aerobust.subjects.stored",
-    "Counterexample": "pytest_aerobust.examples",
-    "Counterexamples": "pytest_aerobust.examples",
-    "replay": "pytest_aerobust.replaying",
-    "Replayed": "pytest_aerobust.replaying",
-    "ReplayedContract": "pytest_aerobust.replaying",
-    "ReplayedExample": "pytest_aerobust.replaying",
+    "Counterexample": "pytest_aerobust.counterexamples.collector",
+    "Counterexamples": "pytest_aerobust.counterexamples.collector",
+    "replay": "pytest_aerobust.counterexamples.replay",
+    "Replayed": "pytest_aerobust.counterexamples.replay",
+    "ReplayedContract": "pytest_aerobust.counterexamples.replay",
+    "ReplayedExample": "pytest_aerobust.counterexamples.replay",
 }
 
 

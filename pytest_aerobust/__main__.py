@@ -84,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _in_tests(options: argparse.Namespace, further: list[str]) -> int:
     """Let pytest build the pipelines, in a process of its own."""
+    from pytest_aerobust.counterexamples.files import load_all
     from pytest_aerobust.names import home
-    from pytest_aerobust.saved import load_all
 
     rootdir, ini = _roots(options)
     named_from = home(ini, rootdir)
@@ -149,7 +149,7 @@ def _file(folder: Path, test: str, rootdir: Path) -> Path:
 
 
 def _by_name(options: argparse.Namespace) -> int:
-    from pytest_aerobust.replaying import replay
+    from pytest_aerobust.counterexamples.replay import replay
 
     model = _made("model", options.model)
     filter = None if options.filter is None else _made("filter", options.filter)

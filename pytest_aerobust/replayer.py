@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from pytest_aerobust.counterexamples.files import Saved, load_all
 from pytest_aerobust.errors import ExamplesError
 from pytest_aerobust.names import lasting_name, name_of
-from pytest_aerobust.saved import Saved, load_all
 
 if TYPE_CHECKING:
     from pytest_aerobust.robustness import Robustness

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+from pytest_aerobust.counterexamples.files import Saved, remove, save
+from pytest_aerobust.counterexamples.replay import ReplayedContract, judge_again
+from pytest_aerobust.counterexamples.worst import worst_cases
 from pytest_aerobust.history.corpus import keep
 from pytest_aerobust.history.fingerprints import by_content
 from pytest_aerobust.judged import Judged
@@ -10,10 +13,7 @@ from pytest_aerobust.proving.budgets import OverBudgets
 from pytest_aerobust.proving.draws import OverDraws
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.proving.single import AtOneBudget
-from pytest_aerobust.replaying import ReplayedContract, judge_again
 from pytest_aerobust.results.evaluation import Evaluation
-from pytest_aerobust.saved import Saved, remove, save
-from pytest_aerobust.worst import worst_cases
 
 
 def _proof(guarded: Guarded) -> AtOneBudget | OverBudgets | OverDraws:

@@ -13,7 +13,6 @@ from pytest_aerobust.contract.arguments import checked_feature_bounds, checked_m
 from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import OnProgress, Tried, silent
 from pytest_aerobust.history.attack_code import AttackCodes
 from pytest_aerobust.history.baseline import Entry, read_baseline
 from pytest_aerobust.history.cache import Cache
@@ -23,6 +22,7 @@ from pytest_aerobust.history.fingerprints import DataPrints
 from pytest_aerobust.history.identity import NotFollowedError
 from pytest_aerobust.history.readings import Readings
 from pytest_aerobust.history.shelves import Found, Patience, Shelves, aside
+from pytest_aerobust.measurement.measure import OnProgress, Tried, silent
 from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.robustness import Robustness

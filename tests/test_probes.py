@@ -8,17 +8,17 @@ from torch import nn
 
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.evaluation import Measurement, measure
-from pytest_aerobust.evidence.sameness import (
+from pytest_aerobust.history.probes import Probes
+from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.trail import Role, Trail
+from pytest_aerobust.subjects.box import Box
+from pytest_aerobust.subjects.sameness import (
     same_classes,
     same_gradients,
     same_logits,
     sketched,
 )
-from pytest_aerobust.history.probes import Probes
-from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.trail import Role, Trail
 
 
 @pytest.fixture

@@ -26,11 +26,11 @@ from pytest_aerobust import (
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.contract.floors import Floors
-from pytest_aerobust.evaluation import Measurement, measure
-from pytest_aerobust.saved import Saved, file_of, load, save
+from pytest_aerobust.counterexamples.files import Saved, file_of, load, save
+from pytest_aerobust.counterexamples.worst import worst_cases
+from pytest_aerobust.measurement.measure import Measurement, measure
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict.judge import judge
-from pytest_aerobust.worst import worst_cases
 
 FLOORS = Floors(min_acc=Fraction(1))
 
@@ -397,7 +397,7 @@ def test_a_file_steers_no_terminal(file):
 
 def test_a_file_too_large(file, monkeypatch):
     """Beyond the limit nothing is read at all (BAD INPUTS 4.3)."""
-    monkeypatch.setattr("pytest_aerobust.saved.LARGEST_FILE", 100)
+    monkeypatch.setattr("pytest_aerobust.counterexamples.files.LARGEST_FILE", 100)
     with pytest.raises(ExamplesError, match="more than the 100 that are read"):
         load(file)
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.subjects.box import Box
-from pytest_aerobust.subjects.substitutes import have_direction
+from pytest_aerobust.subjects.bpda import have_direction
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytest_aerobust.evidence.verification import correct
+from pytest_aerobust.counterexamples.verification import correct
 from pytest_aerobust.results.evaluation import Weight
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.scale import logits_apart

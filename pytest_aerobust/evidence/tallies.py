@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.attacks.losses import margin
-from pytest_aerobust.evidence.verification import correct
+from pytest_aerobust.counterexamples.verification import correct
 from pytest_aerobust.results.evaluation import Evidence
-from pytest_aerobust.subjects.substitutes import have_direction
+from pytest_aerobust.subjects.bpda import have_direction
 
 # Above this share of samples without a gradient, a gradient attack proves nothing.
 # (Croce & Hein 2020 and Pintor et al. 2022 flag any; one in a hundred may saturate in float32.)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from pytest_aerobust.contract.arguments import Bounds
 from pytest_aerobust.contract.catalogue import Norm
-from pytest_aerobust.disturbed import disturbed
+from pytest_aerobust.counterexamples.collector import Counterexample
+from pytest_aerobust.counterexamples.verification import Ball
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evidence.verification import Ball
-from pytest_aerobust.examples import Counterexample
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import ROUNDING, Samples
+from pytest_aerobust.subjects.disturbing import disturbed
 
 _CHUNK = 256
 # Share of eps that the outputs of a filter may be off by, where they were computed once more.

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from pytest_aerobust.contract.arguments import Bounds, checked_bounds, checked_count
+from pytest_aerobust.counterexamples.collector import Counterexample, Counterexamples
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.examples import Counterexample, Counterexamples
 from pytest_aerobust.figures.balls import attacked_inputs, check_ball, clipped
 from pytest_aerobust.figures.drawing import as_array, entitle, new_figure, short
 from pytest_aerobust.figures.view import ArmName, conditions

@@ -16,9 +16,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pytest_aerobust.errors import MemoryFileError
-from pytest_aerobust.evaluation import Tried
 from pytest_aerobust.files import safe_name, written_whole
 from pytest_aerobust.history.fingerprints import DataPrint
+from pytest_aerobust.measurement.measure import Tried
 
 SCHEMA = 1
 _SUFFIX = ".safetensors"

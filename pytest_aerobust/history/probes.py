@@ -18,16 +18,16 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from pytest_aerobust.errors import AerobustError, ModelError
-from pytest_aerobust.evidence.sameness import (
+from pytest_aerobust.measurement.trail import Role, Trail
+from pytest_aerobust.subjects.pipeline import Classifier
+from pytest_aerobust.subjects.randomness import isolated
+from pytest_aerobust.subjects.sameness import (
     same_classes,
     same_gradients,
     same_logits,
     sketched,
 )
-from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.subject import SIDES, Sides, Subject
-from pytest_aerobust.trail import Role, Trail
 
 # Samples that nobody attacked, asked about in front of all others, and their bytes; of the points
 # of an attack.

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
+from pytest_aerobust.counterexamples.collector import Counterexample, Counterexamples
+from pytest_aerobust.counterexamples.files import Saved
 from pytest_aerobust.errors import AerobustError
-from pytest_aerobust.examples import Counterexample, Counterexamples
 from pytest_aerobust.history.cache import Cache
 from pytest_aerobust.history.fingerprints import DataPrint, in_order
 from pytest_aerobust.history.identity import (
@@ -23,12 +24,11 @@ from pytest_aerobust.history.identity import (
 )
 from pytest_aerobust.history.probes import Probes
 from pytest_aerobust.history.surroundings import surroundings
+from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.results.arm import Arm
 from pytest_aerobust.results.evaluation import Evaluation
-from pytest_aerobust.saved import Saved
 from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.subject import Subject
-from pytest_aerobust.trail import Trail
 from pytest_aerobust.verdict.need import Need
 
 _LOG = logging.getLogger("pytest_aerobust")

@@ -4,14 +4,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
-from pytest_aerobust.arms import unseen
-from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.contract.arguments import checked_eps
+from pytest_aerobust.counterexamples.collector import unseen
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.judged import Judged
+from pytest_aerobust.measurement.campaign import Campaign
+from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.proving.guarded import Guarded
 from pytest_aerobust.results.evaluation import Evaluation
-from pytest_aerobust.trail import Trail
 from pytest_aerobust.verdict.need import Need
 
 

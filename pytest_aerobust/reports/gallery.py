@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pytest_aerobust.counterexamples.files import Saved
 from pytest_aerobust.figures.extra import from_extra
-from pytest_aerobust.saved import Saved
 
 with from_extra():
     from matplotlib.image import imsave

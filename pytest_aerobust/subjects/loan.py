@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.subjects.state import kept_buffers
+from pytest_aerobust.subjects.borrowing import kept_buffers
 from pytest_aerobust.subjects.tensors import plain_parts, same_content
 
 

@@ -14,8 +14,8 @@ from torch.nn.parameter import is_lazy
 
 from pytest_aerobust.contract.arguments import Bounds
 from pytest_aerobust.errors import FilterError, ModelError
-from pytest_aerobust.subjects.estimators import estimator_module
-from pytest_aerobust.subjects.linear import is_estimator
+from pytest_aerobust.subjects.sklearn.black_box import estimator_module
+from pytest_aerobust.subjects.sklearn.twin import is_estimator
 
 
 class FoolboxFront(nn.Module):

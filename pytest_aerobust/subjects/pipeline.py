@@ -11,13 +11,13 @@ from torch.utils.checkpoint import checkpoint
 from pytest_aerobust.contract.arguments import FilterGradient, Statistics
 from pytest_aerobust.contract.catalogue import fitting
 from pytest_aerobust.errors import AerobustError, AttackError, FilterError, ModelError
-from pytest_aerobust.subjects.answers import Answers
 from pytest_aerobust.subjects.asking import asked
 from pytest_aerobust.subjects.batches import Batches
+from pytest_aerobust.subjects.bpda import Fault, as_identity, filter_fault
 from pytest_aerobust.subjects.layout import Layout
 from pytest_aerobust.subjects.loan import Loan
+from pytest_aerobust.subjects.logits import Answers
 from pytest_aerobust.subjects.randomness import Stream, generators, seed_of
-from pytest_aerobust.subjects.substitutes import Fault, as_identity, filter_fault
 from pytest_aerobust.subjects.tensors import not_plain
 
 # Clean samples that show whether a filter has a gradient.

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from pytest_aerobust.contract.arguments import FeatureBounds, FilterGradient, Mask, Statistics, hull
 from pytest_aerobust.contract.catalogue import AttackSpec
 from pytest_aerobust.errors import ContractError, DataError, FilterError, ModelError
-from pytest_aerobust.subjects.answers import Answers
+from pytest_aerobust.subjects.borrowing import kept_buffers
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples, check_samples, shuffled, stratified
-from pytest_aerobust.subjects.estimators import BlackBox, check_estimator, common_classes
 from pytest_aerobust.subjects.layout import Layout, Reply
 from pytest_aerobust.subjects.loan import Loan, borrowed
+from pytest_aerobust.subjects.logits import Answers
 from pytest_aerobust.subjects.models import (
     device_of,
     filter_module,
@@ -27,7 +27,7 @@ from pytest_aerobust.subjects.models import (
 from pytest_aerobust.subjects.pipeline import Classifier, Normalise
 from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.repeats import first_places, repeat_notes
-from pytest_aerobust.subjects.state import kept_buffers
+from pytest_aerobust.subjects.sklearn.black_box import BlackBox, check_estimator, common_classes
 
 # Clean samples that are asked about in either layout, as from 16 on torch may take another
 # convolution, and those of whom gradients are asked, which cost most.

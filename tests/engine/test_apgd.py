@@ -14,7 +14,7 @@ from pytest_aerobust.attacks.apgd import L1APGDCE, L2APGDT, LinfAPGDDLR
 from pytest_aerobust.attacks.balls import L1Ball, L2Ball, LinfBall
 from pytest_aerobust.attacks.losses import cross_entropy, dlr, margin, towards
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.measurement.measure import Measurement, measure
 from pytest_aerobust.subjects.subject import build_subject
 
 ATTACKS = ["apgd-ce", "apgd-dlr", "apgd-t"]

@@ -24,7 +24,7 @@ from pytest_aerobust.contract.catalogue import PLAIN
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.contract.waivers import CHECKS
 from pytest_aerobust.results.evaluation import Evaluation
-from pytest_aerobust.subjects.estimators import BlackBox
+from pytest_aerobust.subjects.sklearn.black_box import BlackBox
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict.judge import judge
 from pytest_aerobust.verdict.words import explain
@@ -257,7 +257,7 @@ def test_a_budget_ends_it_in_peace():
 def test_chunks_change_nothing(name):
     """The same samples fall, after the same questions, whatever the size of a chunk."""
     from pytest_aerobust.contract.attack import chosen
-    from pytest_aerobust.evaluation import Measurement, measure
+    from pytest_aerobust.measurement.measure import Measurement, measure
 
     model, data = problem(70)
     measurement = Measurement(chosen(name, None, None, QUICK.get(name)), 0.15, "black-box")

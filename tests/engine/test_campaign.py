@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_aerobust import ContractError, epsilons, evaluate
-from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.contract.waivers import CHECKS, checked_waivers
-from pytest_aerobust.evaluation import Measurement
-from pytest_aerobust.ledger import Ledger
+from pytest_aerobust.measurement.campaign import Campaign
+from pytest_aerobust.measurement.ledger import Ledger
+from pytest_aerobust.measurement.measure import Measurement
 from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.session import Parts, Session
 from pytest_aerobust.subjects.subject import build_subject

@@ -18,10 +18,10 @@ from pytest_aerobust import (
 )
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.disturbances import DISTURBANCES, checked_disturbances
-from pytest_aerobust.disturbed import disturbed
-from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.measurement.measure import Measurement, measure
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.disturbing import disturbed
 from pytest_aerobust.subjects.subject import build_subject
 
 

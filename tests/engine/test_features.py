@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_aerobust import ContractError, Counterexamples, DataError, evaluate
-from pytest_aerobust.evidence.verification import Ball
+from pytest_aerobust.counterexamples.verification import Ball
 from pytest_aerobust.subjects.box import Box
 
 LOW = np.array([0.0, -1.0, 0.0, 10.0, 0.0, 0.0])

@@ -7,7 +7,7 @@ from scipy.ndimage import median_filter
 from torch import nn
 
 from pytest_aerobust import ContractError, Counterexamples, FilterError, evaluate
-from pytest_aerobust.subjects.substitutes import as_identity
+from pytest_aerobust.subjects.bpda import as_identity
 
 AUTOMATIC = "filter_gradient='identity', BPDA"
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from pytest_aerobust import ContractError, Counterexamples, epsilons, evaluate
 from pytest_aerobust.contract.mark import cases
+from pytest_aerobust.counterexamples.files import load
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.saved import load
 from pytest_aerobust.session import Parts, Session
 
 EPS = 0.05

@@ -15,8 +15,8 @@ from torch import nn
 
 from pytest_aerobust import evaluate
 from pytest_aerobust.contract.floors import Floors
-from pytest_aerobust.evidence.rounding import CloseAnswers, Rounding
-from pytest_aerobust.evidence.verification import Ball
+from pytest_aerobust.counterexamples.rounding import CloseAnswers, Rounding
+from pytest_aerobust.counterexamples.verification import Ball
 from pytest_aerobust.results.arm import Arm
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.subject import build_subject

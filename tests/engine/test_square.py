@@ -9,7 +9,7 @@ from pytest_aerobust.attacks.square import L1Square, L2Square, LinfSquare
 from pytest_aerobust.attacks.windows import Bumps, Stripes
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.catalogue import find
-from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.measurement.measure import Measurement, measure
 from pytest_aerobust.subjects.subject import build_subject
 
 NORMS = ["linf", "l2", "l1"]

@@ -17,7 +17,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import LinearSVC
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.subjects.linear import twin_of
+from pytest_aerobust.subjects.sklearn.twin import twin_of
 
 # Regularised, so that their scores keep a softmax with a gradient.
 CLASSIFIERS = {

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.evaluation import Measurement, measure
-from pytest_aerobust.evidence.verification import Ball, correct, verify
-from pytest_aerobust.examples import Counterexamples
+from pytest_aerobust.counterexamples.collector import Counterexamples
+from pytest_aerobust.counterexamples.verification import Ball, correct, verify
+from pytest_aerobust.measurement.measure import Measurement, measure
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.subject import build_subject
 

@@ -15,7 +15,7 @@ from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.attacks.square import LinfSquare
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.catalogue import find
-from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.measurement.measure import Measurement, measure
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.subject import build_subject
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pytest_aerobust import DataError, ModelError
-from pytest_aerobust.subjects.answers import Answers
+from pytest_aerobust.subjects.logits import Answers
 
 NOISE = "LinfRepeatedAdditiveUniformNoiseAttack"
 

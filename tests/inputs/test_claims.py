@@ -11,7 +11,7 @@ from foolbox.distances import l2, linf
 from torch import nn
 
 from pytest_aerobust import AttackError, evaluate
-from pytest_aerobust.evidence.verification import Ball, correct, verify
+from pytest_aerobust.counterexamples.verification import Ball, correct, verify
 from pytest_aerobust.subjects.box import Box
 
 

@@ -11,7 +11,7 @@ from pytest_aerobust import ContractError, evaluate
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.session import Parts, Session
-from pytest_aerobust.subjects.state import digest
+from pytest_aerobust.subjects.borrowing import digest
 
 
 def void(evaluation, arm="unfiltered"):

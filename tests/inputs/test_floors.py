@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pytest_aerobust import Arm, ContractError, Evaluation, Evidence, robust
 from pytest_aerobust.contract.arguments import checked_floor
 from pytest_aerobust.contract.floors import FLOOR_NAMES, Floors
-from pytest_aerobust.evidence.sanity import clean_evidence, vacuous_notes
+from pytest_aerobust.evidence.notes import vacuous_notes
+from pytest_aerobust.evidence.sanity import clean_evidence
 from pytest_aerobust.verdict.judge import judge
 
 MEASURED = Evaluation(

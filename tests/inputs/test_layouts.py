@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from pytest_aerobust import ModelError, evaluate
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.evaluation import Measurement, measure
+from pytest_aerobust.measurement.measure import Measurement, measure
 from pytest_aerobust.subjects.subject import build_subject
 
 

@@ -343,7 +343,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from pytest_aerobust.saved import files_in, load, save
+from pytest_aerobust.counterexamples.files import files_in, load, save
 
 folder = Path(sys.argv[1])
 saved = load(files_in(folder)[0])

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.evaluation import Measurement, Progress, measure
+from pytest_aerobust.measurement.measure import Measurement, Progress, measure
 from pytest_aerobust.reports.progress import Line, Log, watching
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict.need import Need

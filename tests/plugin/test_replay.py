@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_aerobust.__main__ import main
-from pytest_aerobust.saved import files_in, load, save
+from pytest_aerobust.counterexamples.files import files_in, load, save
 
 SUITE = """
 import pytest

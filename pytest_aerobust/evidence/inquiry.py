@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arms import RunningArm
 from pytest_aerobust.attacks.search import Problem, Search
 from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.catalogue import Threat
+from pytest_aerobust.counterexamples.verification import Ball, Found
 from pytest_aerobust.results.evaluation import Weight
+from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
 
 # The share of an attack's own cost that all checks together may add.
@@ -26,6 +27,43 @@ class Finding(NamedTuple):
 
     weight: Weight
     text: str
+
+
+class AttackedArm(Protocol):
+    """What a check asks of an arm whose attack is over, in places among those measured.
+
+    Attributes:
+        name: ``unfiltered`` or ``filtered``.
+        side: What the arm judges.
+        clean: The samples as they came.
+        ball: Where the attacker may move an input.
+        closed: Whose attack is over in this run, a mask ``(N,)``.
+    """
+
+    name: str
+    side: Classifier
+    clean: Samples
+    ball: Ball
+    closed: Tensor
+
+    @property
+    def survivors(self) -> Tensor:
+        """Whom the whole attack has not beaten so far, a mask ``(N,)``."""
+
+    def attacked(self) -> Tensor:
+        """The samples whose attack is over, ``(n,)``."""
+
+    def problem(self, side: Classifier, rows: Tensor, seed: int) -> Problem:
+        """Attack `side` from this arm's inputs."""
+
+    def found(self, rows: Tensor, candidates: Tensor) -> Found:
+        """What verification says of candidates for `rows`, without counting them."""
+
+    def judge(self, rows: Tensor, candidates: Tensor) -> Tensor:
+        """Count the candidates for `rows` that verification accepts, as a mask."""
+
+    def close(self, rows: Tensor) -> None:
+        """The attack on `rows` is over."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +81,7 @@ class Inquiry:
         survivors: Whom the attack itself left standing, a mask over all samples.
     """
 
-    arm: RunningArm
+    arm: AttackedArm
     followed: Sequence[Classifier]
     bare: Classifier | None
     choice: AttackChoice

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_aerobust.arms import OnExamples, unseen
-from pytest_aerobust.campaign import Campaign
 from pytest_aerobust.contract.arguments import (
     FilterGradient,
     checked_count,
@@ -21,9 +19,10 @@ from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.contract.disturbances import Disturbances, checked_disturbances
 from pytest_aerobust.contract.targets import Rule, checked_target
 from pytest_aerobust.contract.waivers import Strength, checked_strength, checked_waivers
+from pytest_aerobust.counterexamples.collector import Counterexamples, OnExamples, unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import Measurement
-from pytest_aerobust.examples import Counterexamples
+from pytest_aerobust.measurement.campaign import Campaign
+from pytest_aerobust.measurement.measure import Measurement
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.data import read_samples
 from pytest_aerobust.subjects.subject import build_subject

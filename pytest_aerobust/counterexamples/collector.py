@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -61,3 +62,23 @@ class Counterexamples:
         """The examples of an arm (``unfiltered`` or ``filtered``), in the order of the data."""
         kept = self._kept.get(arm, {})
         return [kept[sample] for sample in sorted(kept)]
+
+
+class OnExamples(Protocol):
+    """Is shown every verified example."""
+
+    def __call__(
+        self, arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray
+    ) -> None:
+        """See examples ``(n, ...)`` of samples, by their numbers in the data.
+
+        Args:
+            arm: ``unfiltered`` or ``filtered``.
+            samples: Place of each sample in the data that was handed in, ``(n,)``.
+            examples: What the arm errs on; later ones of a sample replace earlier ones.
+            answers: The class that the arm gives to each, ``(n,)``.
+        """
+
+
+def unseen(arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray) -> None:
+    """Nobody wants to see the examples."""

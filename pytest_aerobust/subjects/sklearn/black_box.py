@@ -18,7 +18,7 @@ from pytest_aerobust.contract.catalogue import Access, AttackSpec, fitting
 from pytest_aerobust.errors import ModelError
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.labels import listed
-from pytest_aerobust.subjects.linear import (
+from pytest_aerobust.subjects.sklearn.twin import (
     NoTwinError,
     Twin,
     check_features,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pytest_aerobust.evidence.verification import correct
+from pytest_aerobust.counterexamples.verification import correct
 
 
 class Trial:

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.contract.contract import Contract
-from pytest_aerobust.disturbed import disturbed
-from pytest_aerobust.evidence.rounding import UNKNOWN, Rounding
-from pytest_aerobust.evidence.verification import Ball, verify
-from pytest_aerobust.examples import Counterexamples
+from pytest_aerobust.counterexamples.collector import Counterexamples
+from pytest_aerobust.counterexamples.files import Example, Note, Saved
+from pytest_aerobust.counterexamples.rounding import UNKNOWN, Rounding
+from pytest_aerobust.counterexamples.verification import Ball, verify
 from pytest_aerobust.results.arm import WRONG
 from pytest_aerobust.results.evaluation import Evaluation
-from pytest_aerobust.saved import Example, Note, Saved
 from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.disturbing import disturbed
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter, judged_side

@@ -12,16 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arms import RunningArm
 from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import Problem, Search
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.catalogue import find
+from pytest_aerobust.counterexamples.verification import Ball
+from pytest_aerobust.evidence.inquiry import AttackedArm, Finding, Inquiry
 from pytest_aerobust.evidence.tallies import FEWEST
-from pytest_aerobust.evidence.verification import Ball
+from pytest_aerobust.evidence.trial import ToTheEnd, Trial
 from pytest_aerobust.subjects.randomness import Use, sample_generator
-from pytest_aerobust.weighing.inquiry import Finding, Inquiry
-from pytest_aerobust.weighing.trial import ToTheEnd, Trial
 
 # A rival that beats this share of the samples more than the attack, and three, is the better one.
 _SPEAKS = 0.005
@@ -165,7 +164,7 @@ def _compared(
     )
 
 
-def _count(arm: RunningArm, rows: Tensor, candidates: Tensor) -> None:
+def _count(arm: AttackedArm, rows: Tensor, candidates: Tensor) -> None:
     """Witnesses that the contract's own attacker could have made."""
     fresh = arm.survivors[rows]
     if fresh.any():

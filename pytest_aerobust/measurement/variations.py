@@ -4,19 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
 from pytest_aerobust.contract.arguments import checked_count
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.disturbances import checked_disturbances
 from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.contract.vary import OF_THE_ATTACK
+from pytest_aerobust.counterexamples.collector import OnExamples, unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import Carried, Measurement, OnProgress, measure, silent
+from pytest_aerobust.evidence.weigh import Remembered
+from pytest_aerobust.measurement.arm import CarriedArm
+from pytest_aerobust.measurement.measure import Carried, Measurement, OnProgress, measure, silent
+from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.subject import Subject
-from pytest_aerobust.trail import Trail
 from pytest_aerobust.verdict.need import Need
-from pytest_aerobust.weighing import Remembered
 
 
 class Variations:

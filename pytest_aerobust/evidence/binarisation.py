@@ -9,10 +9,10 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from pytest_aerobust.attacks.search import Problem
+from pytest_aerobust.evidence.inquiry import Finding, Inquiry
 from pytest_aerobust.evidence.tallies import FEWEST
+from pytest_aerobust.evidence.trial import Trial
 from pytest_aerobust.subjects.randomness import Use, sample_generator
-from pytest_aerobust.weighing.inquiry import Finding, Inquiry
-from pytest_aerobust.weighing.trial import Trial
 
 _PROBLEMS = 20
 # Points that must stay where they are, within half the budget, and tries for one that must not.

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.contract.arguments import checked_statistics
+from pytest_aerobust.counterexamples.files import Example, Note, Saved, files_in, load
+from pytest_aerobust.counterexamples.rounding import Rounding
+from pytest_aerobust.counterexamples.verification import Ball, verify
 from pytest_aerobust.errors import ContractError, ModelError
-from pytest_aerobust.evidence.rounding import Rounding
-from pytest_aerobust.evidence.verification import Ball, verify
-from pytest_aerobust.saved import Example, Note, Saved, files_in, load
 from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.subject import Subject, build_subject, judged_side
 

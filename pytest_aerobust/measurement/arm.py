@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,13 +10,11 @@ from torch import Tensor
 from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.contract.targets import Mistakes, Table
-from pytest_aerobust.evidence.rounding import CloseAnswers, Contest, Rounding
-from pytest_aerobust.evidence.sanity import (
-    check_classes,
-    clean_evidence,
-    target_evidence,
-    undecided_notes,
-)
+from pytest_aerobust.counterexamples.collector import OnExamples
+from pytest_aerobust.counterexamples.rounding import CloseAnswers, Contest, Rounding
+from pytest_aerobust.counterexamples.verification import Ball, Found, correct, verify
+from pytest_aerobust.evidence.notes import undecided_notes
+from pytest_aerobust.evidence.sanity import check_classes, clean_evidence, target_evidence
 from pytest_aerobust.evidence.tallies import (
     CandidateTally,
     DrawTally,
@@ -25,8 +22,7 @@ from pytest_aerobust.evidence.tallies import (
     MarginTally,
     TieTally,
 )
-from pytest_aerobust.evidence.verification import Ball, Found, correct, verify
-from pytest_aerobust.ledger import Ledger
+from pytest_aerobust.measurement.ledger import Ledger
 from pytest_aerobust.results.arm import (
     AT_TARGET,
     BEATEN,
@@ -54,26 +50,6 @@ _SEEN = 16
 _TRIED = 256
 # How much farther from its original a candidate is tried that a tie or rounding decides.
 _FARTHER = 1e-3
-
-
-class OnExamples(Protocol):
-    """Is shown every verified example."""
-
-    def __call__(
-        self, arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray
-    ) -> None:
-        """See examples ``(n, ...)`` of samples, by their numbers in the data.
-
-        Args:
-            arm: ``unfiltered`` or ``filtered``.
-            samples: Place of each sample in the data that was handed in, ``(n,)``.
-            examples: What the arm errs on; later ones of a sample replace earlier ones.
-            answers: The class that the arm gives to each, ``(n,)``.
-        """
-
-
-def unseen(arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray) -> None:
-    """Nobody wants to see the examples."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.contract.catalogue import ORDERS, Norm
-from pytest_aerobust.evidence.rounding import UNKNOWN, CloseAnswers, Rounding
+from pytest_aerobust.counterexamples.rounding import UNKNOWN, CloseAnswers, Rounding
 from pytest_aerobust.subjects.box import Box
 
 # Units in the last place of the largest bound that a coordinate may be off by.

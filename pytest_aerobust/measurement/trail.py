@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.attacks.search import Problem
-from pytest_aerobust.evidence.sameness import same_logits
+from pytest_aerobust.subjects.sameness import same_logits
 
 # Points of one arm: where the attack left whom it could not beat, and whom it beat, and what it
 # asked about before. Most are of those who hold a floor up: whom nobody could beat, or, where it is

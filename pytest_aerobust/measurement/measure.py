@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_aerobust.arms import CarriedArm, OnExamples, Retirement, RunningArm, unseen
 from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import loss_gradients
 from pytest_aerobust.contract.attack import AttackChoice
@@ -21,21 +20,23 @@ from pytest_aerobust.contract.catalogue import FILTER_THREATS, Threat
 from pytest_aerobust.contract.disturbances import Disturbances
 from pytest_aerobust.contract.targets import Mistakes, Table, Target
 from pytest_aerobust.contract.waivers import Strength, Waivers
-from pytest_aerobust.disturbed import disturbed
+from pytest_aerobust.counterexamples.collector import OnExamples, unseen
+from pytest_aerobust.counterexamples.verification import Ball
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.answers import CHECKS, COUNT, Asked, state
-from pytest_aerobust.evidence.sanity import count_note, setting_notes
-from pytest_aerobust.evidence.verification import Ball
+from pytest_aerobust.evidence.notes import count_note, setting_notes
+from pytest_aerobust.evidence.weigh import Inquiry, Remembered, weigh
+from pytest_aerobust.measurement.arm import CarriedArm, Retirement, RunningArm
+from pytest_aerobust.measurement.trail import Role, Trail
 from pytest_aerobust.results.evaluation import Evaluation, Evidence, Memory, Queries
+from pytest_aerobust.subjects.borrowing import digest
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
+from pytest_aerobust.subjects.disturbing import disturbed
 from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.randomness import isolated, seed_of
-from pytest_aerobust.subjects.state import digest
 from pytest_aerobust.subjects.subject import Sides, Subject, behind_filter
-from pytest_aerobust.trail import Role, Trail
 from pytest_aerobust.verdict.need import Need
-from pytest_aerobust.weighing import Inquiry, Remembered, weigh
 
 # Samples attacked at a time: few at first, since a broken floor shows soon, then as many as keep
 # a step's overhead small while its activations still fit the cache.

@@ -8,18 +8,26 @@ from functools import partial
 
 import numpy as np
 
-from pytest_aerobust.arms import CarriedArm, OnExamples, unseen
 from pytest_aerobust.contract.arguments import checked_eps
 from pytest_aerobust.contract.attack import NO_ATTACK
 from pytest_aerobust.contract.waivers import OF_ANSWERS
+from pytest_aerobust.counterexamples.collector import OnExamples, unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evaluation import Carried, Measurement, OnProgress, Tried, measure, silent
+from pytest_aerobust.evidence.weigh import Remembered
+from pytest_aerobust.measurement.arm import CarriedArm
+from pytest_aerobust.measurement.measure import (
+    Carried,
+    Measurement,
+    OnProgress,
+    Tried,
+    measure,
+    silent,
+)
+from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.results.arm import EXEMPT, FELL, WRONG, Arm
 from pytest_aerobust.results.evaluation import ArmCurve, Curve, Evaluation, Queries
 from pytest_aerobust.subjects.subject import Subject
-from pytest_aerobust.trail import Trail
 from pytest_aerobust.verdict.need import Need
-from pytest_aerobust.weighing import Remembered
 
 # Steps of a curve whose budgets nobody names.
 _STEPS = 10

@@ -8,12 +8,12 @@ together cost at most a fifth of the contract's own attack.
 from collections.abc import Callable, MutableMapping
 
 from pytest_aerobust.contract.waivers import OF_SEARCH, THOROUGH, Strength, Waivers
+from pytest_aerobust.evidence.binarisation import binarisation
+from pytest_aerobust.evidence.inquiry import Finding, Inquiry
+from pytest_aerobust.evidence.rivals import black_box, doubling, nesting, noise, one_step, transfer
 from pytest_aerobust.evidence.tallies import FEWEST
+from pytest_aerobust.evidence.unbounded import unbounded
 from pytest_aerobust.results.evaluation import Evidence
-from pytest_aerobust.weighing.binarisation import binarisation
-from pytest_aerobust.weighing.inquiry import Finding, Inquiry
-from pytest_aerobust.weighing.rivals import black_box, doubling, nesting, noise, one_step, transfer
-from pytest_aerobust.weighing.unbounded import unbounded
 
 __all__ = ["Inquiry", "Remembered", "weigh"]
 

@@ -8,11 +8,11 @@ from torch import Tensor
 from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.contract.attack import chosen
+from pytest_aerobust.counterexamples.verification import Ball, correct, verify
+from pytest_aerobust.evidence.inquiry import Finding, Inquiry
 from pytest_aerobust.evidence.tallies import FEWEST
-from pytest_aerobust.evidence.verification import Ball, correct, verify
+from pytest_aerobust.evidence.trial import Trial
 from pytest_aerobust.subjects.pipeline import Classifier
-from pytest_aerobust.weighing.inquiry import Finding, Inquiry
-from pytest_aerobust.weighing.trial import Trial
 
 # What such a search may leave (undefended and adversarially trained models: 0).
 _LEFT = 0.05

@@ -1,0 +1,1 @@
+"""One measurement: an attack on a subject at a budget, until enough is known."""

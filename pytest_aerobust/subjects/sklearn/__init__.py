@@ -1,0 +1,1 @@
+"""scikit-learn classifiers: exact twins in torch, or asked as they are."""
