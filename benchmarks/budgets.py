@@ -18,7 +18,7 @@ from torch import nn
 from pytest_aerobust import epsilons
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.session import Parts, Session
+from pytest_aerobust.plugin.session import Parts, Session
 
 ROUNDS = 3
 IMAGES = 1000

@@ -17,9 +17,9 @@ from models import robust, test_images, undefended
 from torch import nn
 
 from pytest_aerobust.contract.mark import cases
-from pytest_aerobust.history.cache import Cache
+from pytest_aerobust.history.cache.store import Cache
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.session import Parts, Session
+from pytest_aerobust.plugin.session import Parts, Session
 
 ROUNDS = 3
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_aerobust import AerobustError
 from pytest_aerobust.errors import BaselineError
-from pytest_aerobust.history.baseline import Entry, read_baseline, update_baseline
+from pytest_aerobust.history.baseline.entries import Entry, read_baseline, update_baseline
 
 
 def entry(survivors=(True, False, True), **changed):

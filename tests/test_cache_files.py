@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_aerobust.history.cache import LARGEST_ENTRY, Cache
+from pytest_aerobust.history.cache.store import LARGEST_ENTRY, Cache
 
 VALUE = {"evaluation": {"outcomes": "ssbb-"}, "weighed": True}
 

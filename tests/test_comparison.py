@@ -8,7 +8,7 @@ from torch import nn
 
 from pytest_aerobust import evaluate
 from pytest_aerobust.contract.mark import cases
-from pytest_aerobust.history.comparison import Past
+from pytest_aerobust.history.baseline.comparison import Past
 from pytest_aerobust.history.fingerprints import DataPrint
 from pytest_aerobust.results.arm import Arm
 from pytest_aerobust.subjects.subject import build_subject

@@ -1,119 +1,98 @@
 """The house rules: imports go down only, two packages stand apart, the ground floor is light."""
 
-import ast
+import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+_spec = importlib.util.spec_from_file_location("house", Path(__file__).with_name("house.py"))
+house = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(house)
 
-# From the ground up; a module may import from its own floor's earlier names and from below.
-FLOORS = [
+# From the ground up; a room may import from those before it, and none from one after it.
+ROOMS = [
     "errors",
     "files",
-    "shadowed",
     "names",
-    "strays",
     "contract",
-    "results",
     "options",
+    "results",
     "verdict",
-    "ledger",
     "subjects",
     "attacks",
+    "counterexamples",
     "evidence",
-    "trail",
-    "disturbed",
-    "arms",
-    "weighing",
-    "evaluation",
-    "campaign",
-    "variations",
-    "examples",
-    "saved",
-    "worst",
-    "replaying",
-    "varying",
+    "measurement",
     "history",
-    "judged",
     "proving",
-    "robustness",
-    "standalone",
     "figures",
-    "selection",
-    "session",
-    "replayer",
     "reports",
-    "inventory",
-    "recorder",
     "plugin",
     "__main__",
 ]
-GROUND = FLOORS[: FLOORS.index("verdict")]
+# What every run of pytest loads, and what may be loaded without torch.
+LIGHT_ROOMS = ["errors", "files", "names", "contract", "options", "results", "plugin"]
 LIGHT = {*sys.stdlib_module_names, "pytest", "pytest_aerobust"}
+# Of the plugin, what comes with the first contract that runs.
+LATE = {"plugin/session.py", "plugin/replayer.py", "plugin/crash.py"}
 
 
-def modules(package):
-    return sorted((ROOT / package).rglob("*.py"))
+def test_imports_go_down_only():
+    """No room imports from one above its own."""
+    for own, other in house.between_rooms():
+        assert own in ROOMS, f"{own} has no place yet: give it one here"
+        assert ROOMS.index(other) < ROOMS.index(own), f"{own} imports from {other}"
 
 
-def imports(path, everything=True):
-    """Names of imported modules; without those inside functions and TYPE_CHECKING blocks."""
-    tree = ast.parse(path.read_text())
-    nodes = ast.walk(tree) if everything else tree.body
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module
+def test_no_module_is_in_a_circle():
+    """Modules of one room, too, can be read from the ground up."""
+    edges = {
+        (house.name_of(path), name)
+        for path in house.modules("pytest_aerobust")
+        for name in house.imports(path)
+        if name.startswith("pytest_aerobust.")
+    }
+    assert not house.circles(edges)
 
 
-def floor(name):
-    return name.split(".")[1] if name.count(".") else None
-
-
-@pytest.mark.parametrize("path", modules("pytest_aerobust"), ids=lambda p: p.stem)
-def test_imports_go_down_only(path):
-    """No module imports from a floor above its own, and none from the face that users see."""
-    own = path.relative_to(ROOT / "pytest_aerobust").parts[0].removesuffix(".py")
-    if own == "__init__":
-        return
-    assert own in FLOORS, f"{own} has no floor yet: give it one here"
-    late = {"plugin": {"session", "replayer"}}.get(own, set())
-    for name in imports(path):
-        assert name != "pytest_aerobust", f"{own} imports the package's face"
-        target = floor(name) if name.startswith("pytest_aerobust") else None
-        if target is not None and target not in late:
-            assert FLOORS.index(target) <= FLOORS.index(own), f"{own} imports {name}"
+@pytest.mark.parametrize("path", house.modules("pytest_aerobust"), ids=house.name_of)
+def test_nobody_inside_imports_the_face(path):
+    """What users import from the package, the package imports from where it is."""
+    assert "pytest_aerobust" not in house.imports(path)
 
 
 def test_the_check_of_directions_can_fail(tmp_path):
-    """A module of the ground floor that reached up would be found."""
-    path = tmp_path / "errors.py"
-    path.write_text("from pytest_aerobust.session import evaluate\n")
-    (name,) = imports(path)
-    assert FLOORS.index(floor(name)) > FLOORS.index("errors")
+    """A room of the ground floor that reached up would be found, and who reaches itself."""
+    folder = tmp_path / "pytest_aerobust"
+    folder.mkdir()
+    (folder / "errors.py").write_text("from pytest_aerobust.plugin.session import Session\n")
+    assert [*house.between_rooms(tmp_path)] == [("errors", "plugin")]
+    assert house.circles([("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")]) == {"a", "b", "c"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [*GROUND, "plugin", "selection", "inventory", "recorder", "__init__", "reports/terminal"],
-)
-def test_what_every_pytest_run_loads_is_light(name):
+def test_what_every_pytest_run_loads_is_light():
     """At their top level these modules import the standard library and pytest alone."""
-    room = ROOT / "pytest_aerobust" / name
-    for path in room.glob("*.py") if room.is_dir() else [room.with_suffix(".py")]:
-        heavy = {module.split(".")[0] for module in imports(path, everything=False)} - LIGHT
-        assert not heavy, path
+    package = house.ROOT / "pytest_aerobust"
+    light = [package / "__init__.py", package / "reports" / "terminal.py"]
+    for name in LIGHT_ROOMS:
+        place = package / name
+        light += place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]
+    for path in light:
+        if path.relative_to(package).as_posix() not in LATE:
+            found = house.imports(path, everything=False)
+            heavy = {module.split(".")[0] for module in found} - LIGHT
+            assert not heavy, path
 
 
 def test_the_two_packages_never_import_each_other():
     """A LightningModule is just a module to the plugin, and the modules need no pytest."""
-    for path in modules("pytest_aerobust"):
-        assert not any(name.startswith("lightning_modules") for name in imports(path)), path
-    for path in modules("aerobust_skops"):
-        assert not any(name.startswith(("lightning_", "pytest_aero")) for name in imports(path))
-    for path in modules("lightning_modules"):
+    for path in house.modules("pytest_aerobust"):
+        assert not any(name.startswith("lightning_modules") for name in house.imports(path)), path
+    for path in house.modules("aerobust_skops"):
+        found = house.imports(path)
+        assert not any(name.startswith(("lightning_", "pytest_aero")) for name in found)
+    for path in house.modules("lightning_modules"):
         forbidden = ("pytest_aerobust", "pytest.", "foolbox")
-        assert not any(f"{name}.".startswith(forbidden) for name in imports(path)), path
+        found = house.imports(path)
+        assert not any(f"{name}.".startswith(forbidden) for name in found), path

@@ -16,7 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from pytest_aerobust.history.identity import Identity, NotFollowedError, TooLongError
+from pytest_aerobust.history.cache.identity import Identity, NotFollowedError, TooLongError
 
 SCALE = 2.0
 
@@ -244,7 +244,7 @@ def test_another_process_says_the_same(tmp_path):
     script = """
         import torch
         from torch import nn
-        from pytest_aerobust.history.identity import Identity
+        from pytest_aerobust.history.cache.identity import Identity
         from modelled import Model
         torch.manual_seed(0)
         identity = Identity()
@@ -284,7 +284,7 @@ ORDERS = """
     import torch
     from torch import nn
 
-    from pytest_aerobust.history.identity import Identity
+    from pytest_aerobust.history.cache.identity import Identity
 
     class Marked:
         pass

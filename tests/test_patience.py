@@ -7,9 +7,9 @@ from weakref import ref
 import pytest
 from torch import nn
 
-from pytest_aerobust.history import shelves
-from pytest_aerobust.history.identity import TooLongError
-from pytest_aerobust.history.shelves import Patience
+from pytest_aerobust.history.cache import measurements
+from pytest_aerobust.history.cache.identity import TooLongError
+from pytest_aerobust.history.cache.measurements import Patience
 
 ENDLESS = [(number,) for number in range(1_000_000)]
 
@@ -20,8 +20,8 @@ class Small(nn.Module):
 
 @pytest.fixture
 def patience(monkeypatch):
-    monkeypatch.setattr(shelves, "_SECONDS", 0.2)
-    monkeypatch.setattr(shelves, "_SECONDS_EACH", 0.05)
+    monkeypatch.setattr(measurements, "_SECONDS", 0.2)
+    monkeypatch.setattr(measurements, "_SECONDS_EACH", 0.05)
     return Patience()
 
 
@@ -72,5 +72,5 @@ def test_what_can_not_be_referred_to(patience):
 
 def test_each_digest_has_its_share(patience, monkeypatch):
     """However much of the session's seconds is spent."""
-    monkeypatch.setattr(shelves, "_SECONDS", 0.0)
+    monkeypatch.setattr(measurements, "_SECONDS", 0.0)
     assert patience.digest([Small()], [1])

@@ -8,7 +8,7 @@ from torch import nn
 
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.history.probes import Probes
+from pytest_aerobust.history.cache.probes import Probes
 from pytest_aerobust.measurement.measure import Measurement, measure
 from pytest_aerobust.measurement.trail import Role, Trail
 from pytest_aerobust.subjects.box import Box

@@ -19,7 +19,7 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from pytest_aerobust.history.readings import Readings
+from pytest_aerobust.history.cache.readings import Readings
 from pytest_aerobust.subjects.data import read_samples
 
 ZEROS, LABELS = torch.zeros(8, 3), torch.arange(8) % 2
@@ -172,7 +172,7 @@ def test_torchs_own_are_read_once(monkeypatch, given):
     tensors, reads = plain(), []
     data, readings = given(tensors), Readings()
     monkeypatch.setattr(
-        "pytest_aerobust.history.readings.read_samples",
+        "pytest_aerobust.history.cache.readings.read_samples",
         lambda data: reads.append(1) or read_samples(data),
     )
     first = readings.of(data)

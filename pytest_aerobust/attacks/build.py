@@ -3,8 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+from pytest_aerobust.attacks.foolbox.wrapped import StockAttack
 from pytest_aerobust.attacks.search import Search
-from pytest_aerobust.attacks.stock import StockAttack
 from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.errors import ContractError
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pytest_aerobust.attacks.balls import L2Ball, LinfBall
-from pytest_aerobust.attacks.face import searched
+from pytest_aerobust.attacks.foolbox.adapter import searched
 from pytest_aerobust.attacks.search import Problem, Watcher, directed, public_settings
 from pytest_aerobust.subjects.randomness import sample_generator
 

@@ -206,7 +206,7 @@ _ROWS = (
         "gamma tensorboard constraint",
         unit_bounds=True,
         minimises=True,
-        path="pytest_aerobust.attacks.decision.HopSkipJump",
+        path="pytest_aerobust.attacks.foolbox.hop_skip_jump.HopSkipJump",
     ),
     _foolbox(
         "PointwiseAttack", "l0 l1 l2", "decision", "init_attack l2_binary_search", minimises=True
@@ -346,7 +346,7 @@ ALIASES: Mapping[str, str] = {
 
 # What stands for the attack where disturbances alone are looked at; no name leads to it.
 NOTHING = AttackSpec(
-    "none", "no attack", {"linf": "pytest_aerobust.attacks.nothing.Nothing"}, "decision", "no"
+    "none", "no attack", {"linf": "pytest_aerobust.attacks.no_attack.Nothing"}, "decision", "no"
 )
 
 # What an attack needs beside Foolbox.

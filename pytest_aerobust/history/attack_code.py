@@ -19,6 +19,7 @@ import torch
 from pytest_aerobust.attacks.build import build_attack
 from pytest_aerobust.attacks.search import setting_text
 from pytest_aerobust.contract.attack import AttackChoice
+from pytest_aerobust.history.cache.identity import names_in, of_library
 from pytest_aerobust.history.holdings import (
     WRAPPERS,
     anywhere,
@@ -29,7 +30,6 @@ from pytest_aerobust.history.holdings import (
     says_all,
     told,
 )
-from pytest_aerobust.history.identity import names_in, of_library
 
 _SECONDS = 2.0
 # What stands for code that takes longer to follow, and compares with nothing.

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_aerobust.attacks.search import array_text
-from pytest_aerobust.history.identity import in_fixed_order
+from pytest_aerobust.history.cache.identity import in_fixed_order
 
 # Whose versions are part of what a measurement is kept under, and what has no code of its own.
 _KNOWN = {"foolbox", "pytest_aerobust", "torch", "numpy", "scipy", "eagerpy"}

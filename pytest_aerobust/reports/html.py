@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pytest_aerobust.reports.drawings import Drawing, confusion, curves
 from pytest_aerobust.reports.facts import facts
+from pytest_aerobust.reports.pictures import Drawing, confusion, curves
 from pytest_aerobust.reports.rows import PAGE_COLUMNS, WORDS, notes
 from pytest_aerobust.reports.run import HEADINGS, SIGNS, Checked, Run
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.attacks.apgd import L1APGDCE, L2APGDT, LinfAPGDDLR
+from pytest_aerobust.attacks.auto_pgd.attack import L1APGDCE, L2APGDT, LinfAPGDDLR
 from pytest_aerobust.attacks.balls import L1Ball, L2Ball, LinfBall
 from pytest_aerobust.attacks.losses import cross_entropy, dlr, margin, towards
 from pytest_aerobust.contract.attack import chosen

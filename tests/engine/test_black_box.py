@@ -18,8 +18,8 @@ from sklearn.svm import SVC
 from torch import nn
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.attacks import questions
-from pytest_aerobust.attacks.decision import HopSkipJump
+from pytest_aerobust.attacks.foolbox import queries
+from pytest_aerobust.attacks.foolbox.hop_skip_jump import HopSkipJump
 from pytest_aerobust.contract.catalogue import PLAIN
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.contract.waivers import CHECKS
@@ -236,8 +236,8 @@ class Unmoved(HopSkipJumpAttack):
 @pytest.mark.parametrize("step", [0.0, 1e-9])
 def test_an_attack_without_an_end_is_ended(step, monkeypatch):
     """Asking the same on and on, or on and on: it ends, and what it leaves is no evidence."""
-    monkeypatch.setattr(questions, "CEILING", 300)
-    monkeypatch.setattr(questions, "_REPEATS", 200)
+    monkeypatch.setattr(queries, "CEILING", 300)
+    monkeypatch.setattr(queries, "_REPEATS", 200)
     model, data = problem()
     waive = {"noise": "the attack alone is counted"}
     found = evaluate(model, data, attack=Unmoved(step), eps=0.1, waive=waive)

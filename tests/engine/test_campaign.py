@@ -18,7 +18,7 @@ from pytest_aerobust.measurement.campaign import Campaign
 from pytest_aerobust.measurement.ledger import Ledger
 from pytest_aerobust.measurement.measure import Measurement
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.session import Parts, Session
+from pytest_aerobust.plugin.session import Parts, Session
 from pytest_aerobust.subjects.subject import build_subject
 
 ALONE = checked_waivers(dict.fromkeys(CHECKS, "the search itself is looked at"))

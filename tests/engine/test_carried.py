@@ -9,7 +9,7 @@ from pytest_aerobust import ContractError, epsilons, evaluate
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.contract.waivers import CHECKS
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.session import Parts, Session
+from pytest_aerobust.plugin.session import Parts, Session
 
 ALONE = dict.fromkeys(CHECKS, "the search itself is looked at")
 

@@ -8,7 +8,7 @@ from pytest_aerobust import ContractError, Counterexamples, epsilons, evaluate
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.counterexamples.files import load
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.session import Parts, Session
+from pytest_aerobust.plugin.session import Parts, Session
 
 EPS = 0.05
 

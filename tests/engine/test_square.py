@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.attacks.square import L1Square, L2Square, LinfSquare
-from pytest_aerobust.attacks.windows import Bumps, Stripes
+from pytest_aerobust.attacks.square.attack import L1Square, L2Square, LinfSquare
+from pytest_aerobust.attacks.square.windows import Bumps, Stripes
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.catalogue import find
 from pytest_aerobust.measurement.measure import Measurement, measure

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 
 from pytest_aerobust import ContractError, epsilons
-from pytest_aerobust.varying import Draws, drawn_budgets, find_boundary
+from pytest_aerobust.proving.drawing import Draws, drawn_budgets, find_boundary
 
 
 class Asked:

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pytest_aerobust import evaluate
-from pytest_aerobust.attacks.apgd import LinfAPGD, LinfAPGDT
-from pytest_aerobust.attacks.cascade import L1WorstCase, L2WorstCase, LinfWorstCase, Stage
+from pytest_aerobust.attacks.auto_pgd.attack import LinfAPGD, LinfAPGDT
 from pytest_aerobust.attacks.gradient import LinfFGSM
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.attacks.search import Problem
-from pytest_aerobust.attacks.square import LinfSquare
+from pytest_aerobust.attacks.square.attack import LinfSquare
+from pytest_aerobust.attacks.worst_case import L1WorstCase, L2WorstCase, LinfWorstCase, Stage
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.catalogue import find
 from pytest_aerobust.measurement.measure import Measurement, measure

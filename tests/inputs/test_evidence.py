@@ -10,7 +10,7 @@ from torch import nn
 from pytest_aerobust import ContractError, evaluate
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.session import Parts, Session
+from pytest_aerobust.plugin.session import Parts, Session
 from pytest_aerobust.subjects.borrowing import digest
 
 

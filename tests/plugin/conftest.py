@@ -17,7 +17,7 @@ from torch import nn
 # Inner runs share this process, and pytester forgets each module that an inner run imported
 # first. What can't be imported twice, or slowly, is therefore imported and used once out here.
 from pytest_aerobust import evaluate
-from pytest_aerobust.varying import Draws, drawn_budgets
+from pytest_aerobust.proving.drawing import Draws, drawn_budgets
 
 CONFTEST = '''
 import pytest

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pytest_aerobust.contract.catalogue import PLAIN, REFUSED
-from pytest_aerobust.reports.attacks import attack_table
+from pytest_aerobust.reports.attack_table import attack_table
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_the_table_fits_its_terminal(width):
 LIGHT = """
 import sys, pytest
 code = pytest.main(["--aerobust-attacks", "-p", "no:cacheprovider"])
-heavy = {"torch", "foolbox", "sklearn", "pytest_aerobust.session"} & set(sys.modules)
+heavy = {"torch", "foolbox", "sklearn", "pytest_aerobust.plugin.session"} & set(sys.modules)
 sys.exit(f"loaded {heavy}" if heavy or code else 0)
 """
 

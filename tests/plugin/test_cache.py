@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_aerobust.history import shelves
+from pytest_aerobust.history.cache import measurements
 
 MODEL = """
     import json
@@ -340,7 +340,7 @@ def test_what_is_too_large_to_follow(suite, monkeypatch):
 
     Those of a model beside it are kept, also of one that is called as it is.
     """
-    monkeypatch.setattr(shelves, "_SECONDS", 0.3)
+    monkeypatch.setattr(measurements, "_SECONDS", 0.3)
     suite.conftest("""
         TABLE = [(number,) for number in range(1_000_000)]
 

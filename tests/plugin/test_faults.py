@@ -14,7 +14,7 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_aerobust.history.baseline import read_baseline, update_baseline
+from pytest_aerobust.history.baseline.entries import read_baseline, update_baseline
 
 pytestmark = pytest.mark.slow
 

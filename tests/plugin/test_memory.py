@@ -6,7 +6,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save
 
-from pytest_aerobust.history.corpus import Remembered
+from pytest_aerobust.history.memory import Remembered
 
 MODEL = """
     import os

@@ -6,8 +6,8 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_aerobust.history.baseline import Entry, read_baseline, update_baseline
-from pytest_aerobust.selection import options_of_conftests
+from pytest_aerobust.history.baseline.entries import Entry, read_baseline, update_baseline
+from pytest_aerobust.plugin.selection import options_of_conftests
 
 BASELINE = "aerobust-baseline.json"
 # Nothing is measured: what was collected is what this is about.

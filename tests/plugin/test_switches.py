@@ -6,7 +6,7 @@ from operator import attrgetter
 import pytest
 import torch
 
-from pytest_aerobust.history.surroundings import surroundings
+from pytest_aerobust.history.cache.surroundings import surroundings
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 import torch
 
-from pytest_aerobust.history.identity import file_digest
+from pytest_aerobust.history.cache.identity import file_digest
 
 _LIBRARIES = (torch, foolbox, eagerpy, np, scipy, hypothesis)
 # Of `torch.backends`. How exact products of float32 numbers are is none: each run computes them

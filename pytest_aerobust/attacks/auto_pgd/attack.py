@@ -13,12 +13,12 @@ import torch
 from foolbox import distances
 from torch import Tensor
 
-from pytest_aerobust.attacks.ascent import ascend
+from pytest_aerobust.attacks.auto_pgd.ascent import ascend
+from pytest_aerobust.attacks.auto_pgd.steps import Momentum, Sparse
 from pytest_aerobust.attacks.balls import Ball, L1Ball, L2Ball, LinfBall
-from pytest_aerobust.attacks.face import SearchAttack
+from pytest_aerobust.attacks.foolbox.adapter import SearchAttack
 from pytest_aerobust.attacks.losses import Loss, cross_entropy, dlr, margin, towards
 from pytest_aerobust.attacks.search import Problem, Relay, Watcher, loss_gradients
-from pytest_aerobust.attacks.strides import Momentum, Sparse
 from pytest_aerobust.subjects.randomness import sample_generator
 
 

@@ -5,7 +5,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from pytest_aerobust.attacks.ascent import Climbers
+from pytest_aerobust.attacks.auto_pgd.ascent import Climbers
 from pytest_aerobust.attacks.balls import Ball, aligned
 from pytest_aerobust.attacks.search import Problem
 

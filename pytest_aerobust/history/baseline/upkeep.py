@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_aerobust.errors import BaselineError
-from pytest_aerobust.history.baseline import Changes, Entry, read_baseline, update_baseline
-from pytest_aerobust.history.sources import Source
+from pytest_aerobust.history.baseline.entries import Changes, Entry, read_baseline, update_baseline
+from pytest_aerobust.history.baseline.sources import Source
 from pytest_aerobust.options.settings import Settings
 
 

@@ -25,7 +25,7 @@ def add_extras(report: Any) -> None:
 def _confusion(evaluation: Evaluation) -> str:
     """PNG in base64; nothing where matplotlib is missing or the matrix is open."""
     try:
-        from pytest_aerobust.reports.drawings import confusion
+        from pytest_aerobust.reports.pictures import confusion
 
         return confusion(evaluation).image
     # Whatever it is: here an error would end the run, and it is only a picture.

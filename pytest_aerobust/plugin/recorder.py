@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_aerobust.inventory import Inventory
 from pytest_aerobust.names import name_of
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.selection import options_of_conftests, selects_tests, whole_places
+from pytest_aerobust.plugin.inventory import Inventory
+from pytest_aerobust.plugin.selection import options_of_conftests, selects_tests, whole_places
 
 if TYPE_CHECKING:
-    from pytest_aerobust.history.cache import Cache
-    from pytest_aerobust.history.upkeep import Told
+    from pytest_aerobust.history.baseline.upkeep import Told
+    from pytest_aerobust.history.cache.store import Cache
 
 _COLLECTED = "aerobust_collected"
 _NOTHING = (
@@ -78,7 +78,7 @@ class Recorder:
     def _add_extras(self, report: pytest.TestReport) -> None:
         """For pytest-html, whose hook comes later."""
         if self._config.getoption("htmlpath", None):
-            from pytest_aerobust.reports.extras import add_extras
+            from pytest_aerobust.reports.pytest_html import add_extras
 
             add_extras(report)
 
@@ -109,7 +109,7 @@ class Recorder:
         return self._settings.enabled and not self._config.option.collectonly
 
     def _keep(self, session: pytest.Session) -> None:
-        from pytest_aerobust.history.upkeep import Collected, keep_baseline
+        from pytest_aerobust.history.baseline.upkeep import Collected, keep_baseline
 
         tests, read, withheld, varied = map(frozenset, self._inventory.plain())
         places, obstacle = self._places(session)
@@ -139,8 +139,8 @@ class Recorder:
     def _write_reports(self) -> None:
         settings = self._settings
         if settings.reports or settings.job_page:
-            from pytest_aerobust.reports.files import write_reports
             from pytest_aerobust.reports.run import run_of
+            from pytest_aerobust.reports.write import write_reports
 
             told = ([*self._reports.values()], self._incidents, len(self.collected))
             self._written = list(write_reports(settings, partial(run_of, settings, *told)))
@@ -173,6 +173,6 @@ def cache_of(config: pytest.Config, settings: Settings) -> "Cache | None":
     """Where results are kept; `-p no:cacheprovider` leaves no place for them."""
     if not settings.cached or not hasattr(config, "cache"):
         return None
-    from pytest_aerobust.history.cache import Cache
+    from pytest_aerobust.history.cache.store import Cache
 
     return Cache.within(config.cache)

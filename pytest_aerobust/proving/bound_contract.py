@@ -9,16 +9,16 @@ from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.counterexamples.collector import Counterexamples
 from pytest_aerobust.evidence.notes import baseline_notes, exempt_notes, vacuous_notes
 from pytest_aerobust.evidence.weigh import Remembered
-from pytest_aerobust.history.baseline import Entry
-from pytest_aerobust.history.comparison import Past
-from pytest_aerobust.history.shelves import Found, Shelves
+from pytest_aerobust.history.baseline.comparison import Past
+from pytest_aerobust.history.baseline.entries import Entry
+from pytest_aerobust.history.cache.measurements import Found, Shelves
 from pytest_aerobust.measurement.measure import Measurement, OnProgress, Tried, silent
 from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.options.settings import Costs, Settings
+from pytest_aerobust.proving.drawing import Draws, forced_seed
 from pytest_aerobust.results.evaluation import Evaluation, Regression
 from pytest_aerobust.subjects.randomness import seed_of
 from pytest_aerobust.subjects.subject import Subject
-from pytest_aerobust.varying import Draws, forced_seed
 from pytest_aerobust.verdict.judge import Check, Verdict, about_samples, judge
 from pytest_aerobust.verdict.need import Need, needed
 from pytest_aerobust.verdict.population import about_population

@@ -15,7 +15,7 @@ from pytest_aerobust.errors import ExamplesError
 from pytest_aerobust.names import lasting_name, name_of
 
 if TYPE_CHECKING:
-    from pytest_aerobust.robustness import Robustness
+    from pytest_aerobust.proving.robustness import Robustness
 
 _TEXT, _STORED, _FOOLED = "aerobust_replay", "aerobust_stored", "aerobust_fooled"
 _FINISHED = (

@@ -6,13 +6,13 @@ from pathlib import Path
 from pytest_aerobust.counterexamples.files import Saved, remove, save
 from pytest_aerobust.counterexamples.replay import ReplayedContract, judge_again
 from pytest_aerobust.counterexamples.worst import worst_cases
-from pytest_aerobust.history.corpus import keep
 from pytest_aerobust.history.fingerprints import by_content
-from pytest_aerobust.judged import Judged
-from pytest_aerobust.proving.budgets import OverBudgets
-from pytest_aerobust.proving.draws import OverDraws
-from pytest_aerobust.proving.guarded import Guarded
-from pytest_aerobust.proving.single import AtOneBudget
+from pytest_aerobust.history.memory import keep
+from pytest_aerobust.proving.bound_contract import Guarded
+from pytest_aerobust.proving.many_budgets import OverBudgets
+from pytest_aerobust.proving.one_budget import AtOneBudget
+from pytest_aerobust.proving.outcome import Judged
+from pytest_aerobust.proving.variations import OverDraws
 from pytest_aerobust.results.evaluation import Evaluation
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.history.attack_code import NOT_FOLLOWED
-from pytest_aerobust.history.baseline import Entry, rounded
+from pytest_aerobust.history.baseline.entries import Entry, rounded
 from pytest_aerobust.history.fingerprints import DEFAULTS, DataPrint, described, in_order
 from pytest_aerobust.options.settings import Update
 from pytest_aerobust.results.arm import EXEMPT, SURVIVED, UNDECIDED, WRONG

@@ -8,9 +8,9 @@ from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.contract.vary import draw_words
 from pytest_aerobust.counterexamples.files import Saved
 from pytest_aerobust.errors import FloorBroken, Inconclusive
-from pytest_aerobust.history.baseline import Entry
+from pytest_aerobust.history.baseline.entries import Entry
+from pytest_aerobust.proving.drawing import Boundary, Search
 from pytest_aerobust.results.evaluation import Evaluation
-from pytest_aerobust.varying import Boundary, Search
 from pytest_aerobust.verdict.judge import Verdict
 from pytest_aerobust.verdict.words import explain, headline
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from pytest_aerobust.errors import DataError
-from pytest_aerobust.history.identity import Identity, NotFollowedError
+from pytest_aerobust.history.cache.identity import Identity, NotFollowedError
 from pytest_aerobust.subjects.data import Pairs, read_samples
 
 # What a reading by torch's own code alone depends on, whole; a subclass may hold anything else.

@@ -11,12 +11,12 @@ from pytest_aerobust.contract.arguments import checked_eps
 from pytest_aerobust.contract.budgets import Drawn, Epsilons
 from pytest_aerobust.counterexamples.collector import unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.judged import Judged
 from pytest_aerobust.measurement.campaign import Campaign
 from pytest_aerobust.measurement.trail import Trail
-from pytest_aerobust.proving.guarded import Guarded
+from pytest_aerobust.proving.bound_contract import Guarded
+from pytest_aerobust.proving.drawing import Boundary, boundary_words, drawn_budgets, find_boundary
+from pytest_aerobust.proving.outcome import Judged
 from pytest_aerobust.results.evaluation import Evaluation
-from pytest_aerobust.varying import Boundary, boundary_words, drawn_budgets, find_boundary
 from pytest_aerobust.verdict.need import Need
 
 

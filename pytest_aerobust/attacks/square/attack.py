@@ -11,10 +11,10 @@ import torch
 from foolbox import distances
 from torch import Tensor
 
-from pytest_aerobust.attacks.face import SearchAttack
+from pytest_aerobust.attacks.foolbox.adapter import SearchAttack
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.attacks.search import Problem, Watcher
-from pytest_aerobust.attacks.windows import Bumps, Stripes, Windows
+from pytest_aerobust.attacks.square.windows import Bumps, Stripes, Windows
 from pytest_aerobust.subjects.randomness import sample_generator
 
 # What a window covers of an image at first, and the shares of all queries at which that is

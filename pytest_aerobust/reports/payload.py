@@ -3,7 +3,7 @@
 from typing import Any
 
 from pytest_aerobust.contract.contract import Contract
-from pytest_aerobust.judged import Judged
+from pytest_aerobust.proving.outcome import Judged
 
 
 def carried(judged: Judged, contract: Contract, rerun: str) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from pytest_aerobust.attacks.balls import aligned
-from pytest_aerobust.attacks.questions import Questions, SearchEnded, SearchEndless
+from pytest_aerobust.attacks.foolbox.queries import Questions, SearchEnded, SearchEndless
+from pytest_aerobust.attacks.foolbox.starting_points import starting_points
 from pytest_aerobust.attacks.search import Problem, Watcher, loss_gradients, public_settings
-from pytest_aerobust.attacks.starts import starting_points
 from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.catalogue import ORDERS, Norm
 from pytest_aerobust.errors import AerobustError, AttackError

@@ -14,18 +14,18 @@ from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.history.attack_code import AttackCodes
-from pytest_aerobust.history.baseline import Entry, read_baseline
-from pytest_aerobust.history.cache import Cache
-from pytest_aerobust.history.comparison import Past
-from pytest_aerobust.history.corpus import of_todays
+from pytest_aerobust.history.baseline.comparison import Past
+from pytest_aerobust.history.baseline.entries import Entry, read_baseline
+from pytest_aerobust.history.cache.identity import NotFollowedError
+from pytest_aerobust.history.cache.measurements import Found, Patience, Shelves, aside
+from pytest_aerobust.history.cache.readings import Readings
+from pytest_aerobust.history.cache.store import Cache
 from pytest_aerobust.history.fingerprints import DataPrints
-from pytest_aerobust.history.identity import NotFollowedError
-from pytest_aerobust.history.readings import Readings
-from pytest_aerobust.history.shelves import Found, Patience, Shelves, aside
+from pytest_aerobust.history.memory import of_todays
 from pytest_aerobust.measurement.measure import OnProgress, Tried, silent
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.proving.guarded import Guarded
-from pytest_aerobust.robustness import Robustness
+from pytest_aerobust.proving.bound_contract import Guarded
+from pytest_aerobust.proving.robustness import Robustness
 from pytest_aerobust.subjects.subject import Subject, build_subject
 
 

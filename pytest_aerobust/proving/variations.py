@@ -7,12 +7,12 @@ from typing import Any, cast
 from pytest_aerobust.contract.vary import draw_words
 from pytest_aerobust.counterexamples.collector import Counterexamples, unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.judged import Judged
 from pytest_aerobust.measurement.campaign import Campaign
 from pytest_aerobust.measurement.variations import Variations
-from pytest_aerobust.proving.guarded import Guarded
+from pytest_aerobust.proving.bound_contract import Guarded
+from pytest_aerobust.proving.drawing import Search, find_failure
+from pytest_aerobust.proving.outcome import Judged
 from pytest_aerobust.results.evaluation import Evaluation
-from pytest_aerobust.varying import Search, find_failure
 
 
 class OverDraws:

@@ -13,7 +13,7 @@ import torch
 from foolbox import distances
 from torch import Tensor
 
-from pytest_aerobust.attacks.apgd import (
+from pytest_aerobust.attacks.auto_pgd.attack import (
     L1APGD,
     L1APGDCE,
     L1APGDDLR,
@@ -29,11 +29,11 @@ from pytest_aerobust.attacks.apgd import (
     LinfAPGDT,
     Targeted,
 )
-from pytest_aerobust.attacks.face import SearchAttack
+from pytest_aerobust.attacks.foolbox.adapter import SearchAttack
 from pytest_aerobust.attacks.gradient import L2BIM, L2FGSM, LinfBIM, LinfFGSM
 from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.attacks.search import Problem, Relay, Search, Watcher
-from pytest_aerobust.attacks.square import L1Square, L2Square, LinfSquare, Square
+from pytest_aerobust.attacks.square.attack import L1Square, L2Square, LinfSquare, Square
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pytest_aerobust.attacks.balls import aligned
-from pytest_aerobust.attacks.questions import Questions
+from pytest_aerobust.attacks.foolbox.queries import Questions
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.subjects.randomness import Use, sample_generator
 

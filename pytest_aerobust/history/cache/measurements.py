@@ -15,15 +15,15 @@ from safetensors.torch import load, save
 from pytest_aerobust.counterexamples.collector import Counterexample, Counterexamples
 from pytest_aerobust.counterexamples.files import Saved
 from pytest_aerobust.errors import AerobustError
-from pytest_aerobust.history.cache import Cache
-from pytest_aerobust.history.fingerprints import DataPrint, in_order
-from pytest_aerobust.history.identity import (
+from pytest_aerobust.history.cache.identity import (
     Identity,
     NotFollowedError,
     TooLongError,
 )
-from pytest_aerobust.history.probes import Probes
-from pytest_aerobust.history.surroundings import surroundings
+from pytest_aerobust.history.cache.probes import Probes
+from pytest_aerobust.history.cache.store import Cache
+from pytest_aerobust.history.cache.surroundings import surroundings
+from pytest_aerobust.history.fingerprints import DataPrint, in_order
 from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.results.arm import Arm
 from pytest_aerobust.results.evaluation import Evaluation

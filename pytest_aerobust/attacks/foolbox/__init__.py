@@ -1,0 +1,1 @@
+"""Foolbox's attacks, run so that a sample may retire and nobody asks more than he may."""

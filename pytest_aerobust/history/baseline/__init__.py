@@ -1,0 +1,1 @@
+"""What a suite measured last time, in a file under version control."""

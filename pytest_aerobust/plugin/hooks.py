@@ -1,0 +1,203 @@
+"""What pytest calls, without logic of its own: settings, the session, reports of tests."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
+from pytest_aerobust.options.command_line import add_options
+from pytest_aerobust.options.reading import read_settings
+from pytest_aerobust.options.settings import Settings
+from pytest_aerobust.plugin.commands import replay_command, rerun_command
+from pytest_aerobust.plugin.fixtures import session_of
+from pytest_aerobust.plugin.inventory import Inventory, contract_marks
+from pytest_aerobust.plugin.items import TOO_LATE, checked_marks, name_of_item, parameter
+from pytest_aerobust.plugin.keys import (
+    CASE,
+    OUTCOME,
+    PROPERTIES,
+    RECORDER,
+    REPLAYER,
+    SETTINGS,
+)
+from pytest_aerobust.plugin.recorder import Recorder
+from pytest_aerobust.plugin.shadowed import explain, explanation
+
+if TYPE_CHECKING:
+    from pytest_aerobust.proving.outcome import Judged
+    from pytest_aerobust.proving.robustness import Robustness
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Generator[None, None, None]:
+    try:
+        return (yield)
+    except Exception as error:
+        explain(error)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    call = getattr(report, "call", None)
+    _explain(report, call and call.excinfo)
+    return report
+
+
+def _explain(
+    report: pytest.CollectReport | pytest.TestReport,
+    excinfo: pytest.ExceptionInfo[BaseException] | None,
+) -> None:
+    words = explanation(excinfo.value) if report.failed and excinfo else None
+    if words:
+        report.sections.append(("aerobust", words))
+
+
+def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
+    """Print what --aerobust-attacks asks for in place of a run, as --fixtures and --markers do."""
+    if not config.option.aerobust_attacks:
+        return None
+    import shutil
+
+    from pytest_aerobust.reports.attack_table import attack_table
+
+    print(attack_table(shutil.get_terminal_size().columns))  # what was asked for
+    return pytest.ExitCode.OK
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "robust(attack, eps, *, min_acc=..., ...): state how much attack the pipeline under test "
+        "must withstand; import `robust` from pytest_aerobust",
+    )
+    settings = config.stash[SETTINGS] = read_settings(config)
+    if settings.enabled and not config.option.collectonly:
+        _check_baseline(settings.baseline)
+        _check_files(settings)
+    if settings.replay is not None:
+        from pytest_aerobust.plugin.replayer import Replayer
+
+        config.stash[REPLAYER] = Replayer(config, settings.replay, settings.root, CASE)
+        config.pluginmanager.register(config.stash[REPLAYER], "aerobust-replayer")
+    inventory = Inventory(settings.root, CASE)
+    config.pluginmanager.register(inventory, "aerobust-inventory")
+    config.stash[RECORDER] = Recorder(config, settings, inventory)
+    config.pluginmanager.register(config.stash[RECORDER], "aerobust-recorder")
+
+
+def _check_baseline(path: Path) -> None:
+    """A run that can't read it proves nothing, and must not write over it."""
+    from pytest_aerobust.history.baseline.entries import read_baseline
+
+    try:
+        read_baseline(path)
+    except BaselineError as error:
+        raise pytest.UsageError(f"aerobust_baseline: {error}") from error
+
+
+def _check_files(settings: Settings) -> None:
+    """Now, and not after hours of attacks."""
+    if settings.examples is None and not settings.reports:
+        return
+    from pytest_aerobust.reports.write import check_files
+
+    try:
+        check_files(settings)
+    except ContractError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    settings = config.stash[SETTINGS]
+    return f"aerobust: profile {settings.profile}" if settings.profile.name else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What attacks are made of is read before anything runs: no test may change an entry."""
+    settings = session.config.stash[SETTINGS]
+    if not settings.enabled or session.config.option.collectonly:
+        return
+    contracts = [parameter(item).contract for item in session.items if checked_marks(item)]
+    attacks = [contract.attack for contract in contracts if settings.compares(contract)]
+    if attacks:
+        session_of(session.config).read_code(attacks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where another plugin runs a test again, nothing of its earlier run is told as of this one."""
+    if OUTCOME in item.stash:
+        told = item.stash[PROPERTIES]
+        item.user_properties[:] = [each for each in item.user_properties if each not in told]
+        del item.stash[OUTCOME]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """The body first, the check after it, both in the call phase."""
+    result = yield
+    if contract_marks(pyfuncitem) != checked_marks(pyfuncitem):
+        pytest.fail(TOO_LATE, pytrace=False)
+    if checked_marks(pyfuncitem) and pyfuncitem.config.stash[SETTINGS].replay is None:
+        # A missing case is a KeyError on purpose: an unchecked contract must not pass.
+        judged = cast("Robustness", pyfuncitem.funcargs[CASE]).check()
+        rerun = rerun_command(pyfuncitem)
+        pyfuncitem.stash[OUTCOME] = _carried(pyfuncitem, judged, rerun)
+        told = pyfuncitem.stash[PROPERTIES] = judged.properties()
+        pyfuncitem.user_properties.extend(told)
+        judged.enforce(rerun, replay_command(pyfuncitem, judged.examples))
+        # Shown with -rP: what a pass rests on.
+        pyfuncitem.add_report_section("call", "aerobust", judged.words)
+    return result
+
+
+def _carried(item: pytest.Function, judged: "Judged", rerun: str) -> dict[str, Any]:
+    from pytest_aerobust.reports.payload import carried
+
+    return carried(judged, parameter(item).contract, rerun)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _explain(report, call.excinfo)
+    if call.excinfo and call.excinfo.errisinstance(AerobustError) and report.longrepr:
+        report.longrepr = _without_own_frames(call.excinfo, item.config)
+    if contract_marks(item) and item.config.stash[SETTINGS].enabled:
+        _tell(report, item)
+    return report
+
+
+def _tell(report: pytest.TestReport, item: pytest.Item) -> None:
+    """Plain values only: the report crosses from xdist's workers to their controller."""
+    report.aerobust_contract = name_of_item(item)  # type: ignore[attr-defined]
+    if report.when == "call" and OUTCOME in item.stash:
+        report.aerobust = item.stash[OUTCOME]  # type: ignore[attr-defined]
+    if report.failed:
+        from pytest_aerobust.plugin.crash import point_at_test
+
+        point_at_test(report, item)
+
+
+def _without_own_frames(excinfo: pytest.ExceptionInfo[Any], config: pytest.Config) -> Any:
+    """An error of ours says what to do; beside it only frames of the user's code help."""
+    if config.option.fulltrace:
+        return excinfo.getrepr()
+    machinery = {"pytest_aerobust", "_pytest", "pluggy"}
+
+    def is_users(entry: Any) -> bool:
+        return entry.frame.f_globals.get("__name__", "").split(".")[0] not in machinery
+
+    return excinfo.getrepr(
+        style="short", tbfilter=lambda info: info.traceback.filter(is_users).filter(info)
+    )
