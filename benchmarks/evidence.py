@@ -17,7 +17,8 @@ from lightning_modules import Digits, PaperNetwork, VanillaAutoencoder, fit_or_l
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.waivers import CHECKS, Waivers, checked_waivers
 from pytest_aerobust.evidence.weigh import Remembered
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.subject import Subject, build_subject
 
 ROUNDS = 5

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from pytest_aerobust.contract.arguments import checked_floor
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.floors import Floors
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict.judge import judge
 from pytest_aerobust.verdict.need import needed

@@ -9,7 +9,8 @@ from torch import nn
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.history.cache.probes import Probes
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.measurement.trail import Role, Trail
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.sameness import (

@@ -28,7 +28,8 @@ from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.counterexamples.files import Saved, file_of, load, save
 from pytest_aerobust.counterexamples.worst import worst_cases
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict.judge import judge
 

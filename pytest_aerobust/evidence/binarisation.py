@@ -36,7 +36,7 @@ def binarisation(inquiry: Inquiry) -> Finding:
     ball = inquiry.arm.ball
     if ball.norm not in ("linf", "l2"):
         return Finding("skipped", f"points on the border are drawn in Linf and L2, not {ball.norm}")
-    rows = inquiry.some(inquiry.arm.attacked(), _PROBLEMS)
+    rows = inquiry.some(inquiry.arm.outcomes.attacked(), _PROBLEMS)
     told = [_solved(inquiry, row) for row in torch.split(rows, 1)]
     solved, posed = told.count(True), len(told) - told.count(None)
     words = f"{inquiry.attack} solves {solved} of {posed} problems that have a solution"

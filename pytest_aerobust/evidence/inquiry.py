@@ -29,21 +29,13 @@ class Finding(NamedTuple):
     text: str
 
 
-class AttackedArm(Protocol):
-    """What a check asks of an arm whose attack is over, in places among those measured.
+class KnownOutcomes(Protocol):
+    """What became of the samples of an arm, in places among those measured.
 
     Attributes:
-        name: ``unfiltered`` or ``filtered``.
-        side: What the arm judges.
-        clean: The samples as they came.
-        ball: Where the attacker may move an input.
         closed: Whose attack is over in this run, a mask ``(N,)``.
     """
 
-    name: str
-    side: Classifier
-    clean: Samples
-    ball: Ball
     closed: Tensor
 
     @property
@@ -53,6 +45,29 @@ class AttackedArm(Protocol):
     def attacked(self) -> Tensor:
         """The samples whose attack is over, ``(n,)``."""
 
+    def close(self, rows: Tensor) -> None:
+        """The attack on `rows` is over."""
+
+
+class AttackedArm(Protocol):
+    """What a check asks of an arm whose attack is over.
+
+    Attributes:
+        name: ``unfiltered`` or ``filtered``.
+        side: What the arm judges.
+        clean: The samples as they came.
+        ball: Where the attacker may move an input.
+    """
+
+    name: str
+    side: Classifier
+    clean: Samples
+    ball: Ball
+
+    @property
+    def outcomes(self) -> KnownOutcomes:
+        """What became of its samples."""
+
     def problem(self, side: Classifier, rows: Tensor, seed: int) -> Problem:
         """Attack `side` from this arm's inputs."""
 
@@ -61,9 +76,6 @@ class AttackedArm(Protocol):
 
     def judge(self, rows: Tensor, candidates: Tensor) -> Tensor:
         """Count the candidates for `rows` that verification accepts, as a mask."""
-
-    def close(self, rows: Tensor) -> None:
-        """The attack on `rows` is over."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ class Inquiry:
     @property
     def searched(self) -> int:
         """How many of the survivors were attacked in this run, and not at another budget."""
-        return int((self.survivors & self.arm.closed).sum())
+        return int((self.survivors & self.arm.outcomes.closed).sum())
 
     @property
     def blind(self) -> Finding | None:
@@ -119,7 +131,7 @@ class Inquiry:
         # Whoever fell early has cost little.
         spent = self.searched * (self.search.passes or cost)
         paid = int(_ALLOWANCE * share * spent / cost)
-        return self.some(self.arm.attacked(), max(_LEAST_SAMPLES, paid))
+        return self.some(self.arm.outcomes.attacked(), max(_LEAST_SAMPLES, paid))
 
     def some(self, rows: Tensor, count: int) -> Tensor:
         """A draw of `count` of the rows, the same in every run."""

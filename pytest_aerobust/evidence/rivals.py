@@ -142,7 +142,7 @@ def black_box(inquiry: Inquiry) -> Finding:
     if inquiry.choice.norm not in find("square").norms:
         return Finding("skipped", f"square has no norm {inquiry.choice.norm}")
     rival = build_attack(chosen("square", inquiry.choice.norm, _QUERIES, None))
-    rows = inquiry.some(inquiry.arm.attacked(), _ASKED_ABOUT)
+    rows = inquiry.some(inquiry.arm.outcomes.attacked(), _ASKED_ABOUT)
     beaten = _searched(inquiry, rival, inquiry.problem(inquiry.arm.side, rows), rows)
     return _compared(
         inquiry, rows, beaten, f"square, which asks {_QUERIES} times for scores alone,"
@@ -166,10 +166,10 @@ def _compared(
 
 def _count(arm: AttackedArm, rows: Tensor, candidates: Tensor) -> None:
     """Witnesses that the contract's own attacker could have made."""
-    fresh = arm.survivors[rows]
+    fresh = arm.outcomes.survivors[rows]
     if fresh.any():
         arm.judge(rows[fresh], candidates[fresh])
-        arm.close(rows[fresh])
+        arm.outcomes.close(rows[fresh])
 
 
 def _searched(inquiry: Inquiry, rival: Search, problem: Problem, rows: Tensor) -> Tensor:

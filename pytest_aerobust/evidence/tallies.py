@@ -1,5 +1,7 @@
 """Evidence that the run itself gives: counted while it lasts, at no cost worth the name."""
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
@@ -178,6 +180,25 @@ class DrawTally:
         if self._examples:
             text += f", and err on {_range(self._erring, self._examples)} of the counted examples"
         return (text,)
+
+
+@dataclass
+class Tallies:
+    """What is counted of one arm while it runs.
+
+    Attributes:
+        margins: Of its candidates, from the inputs at which attacks start.
+        ties: Of its answers, from the clean samples on.
+        gradients: Of its searches.
+        candidates: That its attack claims.
+        draws: Of random answers.
+    """
+
+    margins: MarginTally
+    ties: TieTally
+    gradients: GradientTally = field(default_factory=GradientTally)
+    candidates: CandidateTally = field(default_factory=CandidateTally)
+    draws: DrawTally = field(default_factory=DrawTally)
 
 
 def _right_counts(logits: Tensor, labels: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from pytest_aerobust.errors import MemoryFileError
 from pytest_aerobust.files import safe_name, written_whole
 from pytest_aerobust.history.fingerprints import DataPrint
-from pytest_aerobust.measurement.measure import Tried
+from pytest_aerobust.measurement.carried import RememberedExamples
 
 SCHEMA = 1
 _SUFFIX = ".safetensors"
@@ -69,7 +69,9 @@ def recall(folder: Path, test: str) -> Remembered | None:
         raise _no_memory(path, str(error)) from error
 
 
-def of_todays(folder: Path, test: str, data: DataPrint, inputs: Tensor) -> Tried | None:
+def of_todays(
+    folder: Path, test: str, data: DataPrint, inputs: Tensor
+) -> RememberedExamples | None:
     """The examples of a test whose samples are there today, with the places of these.
 
     Args:
@@ -100,7 +102,7 @@ def of_todays(folder: Path, test: str, data: DataPrint, inputs: Tensor) -> Tried
     if known.examples.shape[1:] != inputs.shape[1:]:
         return None
     rows, numbers = (torch.tensor(column) for column in zip(*pairs, strict=True))
-    return Tried(rows, known.examples[numbers], known.digest)
+    return RememberedExamples(rows, known.examples[numbers], known.digest)
 
 
 def _no_memory(path: Path, reason: str) -> MemoryFileError:

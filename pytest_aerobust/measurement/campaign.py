@@ -14,15 +14,9 @@ from pytest_aerobust.contract.waivers import OF_ANSWERS
 from pytest_aerobust.counterexamples.collector import OnExamples, unseen
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.weigh import Remembered
-from pytest_aerobust.measurement.arm import CarriedArm
-from pytest_aerobust.measurement.measure import (
-    Carried,
-    Measurement,
-    OnProgress,
-    Tried,
-    measure,
-    silent,
-)
+from pytest_aerobust.measurement.carried import Carried, CarriedArm, RememberedExamples
+from pytest_aerobust.measurement.measure import in_full, measure
+from pytest_aerobust.measurement.measurement import Measurement, OnProgress, silent
 from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.results.arm import EXEMPT, FELL, WRONG, Arm
 from pytest_aerobust.results.evaluation import ArmCurve, Curve, Evaluation, Queries
@@ -36,11 +30,6 @@ _STEPS = 10
 def _complete(evaluation: Evaluation) -> Need:
     """Numbers without a verdict need no guard."""
     return Need.NOTHING if evaluation.complete else Need.ATTACK
-
-
-def in_full(evaluation: Evaluation) -> Need:
-    """Whoever wants numbers wants all of them."""
-    return Need.ATTACK
 
 
 class Campaign:
@@ -81,7 +70,7 @@ class Campaign:
         need: Callable[[Evaluation], Need] = in_full,
         *,
         fresh: bool = False,
-        tried: Tried | None = None,
+        tried: RememberedExamples | None = None,
         trail: Trail | None = None,
     ) -> Evaluation:
         """Attack whoever is undecided at a budget.

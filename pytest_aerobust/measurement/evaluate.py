@@ -22,7 +22,7 @@ from pytest_aerobust.contract.waivers import Strength, checked_strength, checked
 from pytest_aerobust.counterexamples.collector import Counterexamples, OnExamples, unseen
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.measurement.campaign import Campaign
-from pytest_aerobust.measurement.measure import Measurement
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.data import read_samples
 from pytest_aerobust.subjects.subject import build_subject

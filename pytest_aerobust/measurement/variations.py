@@ -12,8 +12,9 @@ from pytest_aerobust.contract.vary import OF_THE_ATTACK
 from pytest_aerobust.counterexamples.collector import OnExamples, unseen
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.evidence.weigh import Remembered
-from pytest_aerobust.measurement.arm import CarriedArm
-from pytest_aerobust.measurement.measure import Carried, Measurement, OnProgress, measure, silent
+from pytest_aerobust.measurement.carried import Carried, CarriedArm
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement, OnProgress, silent
 from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.subjects.subject import Subject

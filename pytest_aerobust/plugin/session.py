@@ -22,7 +22,8 @@ from pytest_aerobust.history.cache.readings import Readings
 from pytest_aerobust.history.cache.store import Cache
 from pytest_aerobust.history.fingerprints import DataPrints
 from pytest_aerobust.history.memory import of_todays
-from pytest_aerobust.measurement.measure import OnProgress, Tried, silent
+from pytest_aerobust.measurement.carried import RememberedExamples
+from pytest_aerobust.measurement.measurement import OnProgress, silent
 from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.proving.bound_contract import Guarded
 from pytest_aerobust.proving.robustness import Robustness
@@ -121,7 +122,7 @@ class Session:
             )
         )
 
-    def _tried(self, guarded: Guarded) -> Tried | None:
+    def _tried(self, guarded: Guarded) -> RememberedExamples | None:
         """Examples of earlier runs, where the contract's attacker could have made them.
 
         Whoever knows all of the pipeline can make any input in the ball. A gray-box attacker can

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _NAME = "lightning_modules"
-_OURS = Path(__file__).parents[1] / _NAME
+_OURS = Path(__file__).parents[2] / _NAME
 
 
 def explanation(error: BaseException | None) -> str | None:

@@ -12,7 +12,8 @@ from pytest_aerobust.evidence.weigh import Remembered
 from pytest_aerobust.history.baseline.comparison import Past
 from pytest_aerobust.history.baseline.entries import Entry
 from pytest_aerobust.history.cache.measurements import Found, Shelves
-from pytest_aerobust.measurement.measure import Measurement, OnProgress, Tried, silent
+from pytest_aerobust.measurement.carried import RememberedExamples
+from pytest_aerobust.measurement.measurement import Measurement, OnProgress, silent
 from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.options.settings import Costs, Settings
 from pytest_aerobust.proving.drawing import Draws, forced_seed
@@ -51,7 +52,7 @@ class Guarded:
     drawn_by: object = None
     on_progress: OnProgress = silent
     past: Past | None = None
-    tried: Tried | None = None
+    tried: RememberedExamples | None = None
     find_shelves: Callable[[], Found] = Found
 
     @cached_property

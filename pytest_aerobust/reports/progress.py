@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_aerobust.measurement.measure import OnProgress, Progress
+    from pytest_aerobust.measurement.measurement import OnProgress, Progress
 
 _LOG = logging.getLogger("pytest_aerobust")
 # Seconds before anything is shown, and between two looks of the line.

@@ -14,7 +14,8 @@ from pytest_aerobust.attacks.auto_pgd.attack import L1APGDCE, L2APGDT, LinfAPGDD
 from pytest_aerobust.attacks.balls import L1Ball, L2Ball, LinfBall
 from pytest_aerobust.attacks.losses import cross_entropy, dlr, margin, towards
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.subject import build_subject
 
 ATTACKS = ["apgd-ce", "apgd-dlr", "apgd-t"]

@@ -257,7 +257,8 @@ def test_a_budget_ends_it_in_peace():
 def test_chunks_change_nothing(name):
     """The same samples fall, after the same questions, whatever the size of a chunk."""
     from pytest_aerobust.contract.attack import chosen
-    from pytest_aerobust.measurement.measure import Measurement, measure
+    from pytest_aerobust.measurement.measure import measure
+    from pytest_aerobust.measurement.measurement import Measurement
 
     model, data = problem(70)
     measurement = Measurement(chosen(name, None, None, QUICK.get(name)), 0.15, "black-box")

@@ -16,7 +16,7 @@ from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.contract.waivers import CHECKS, checked_waivers
 from pytest_aerobust.measurement.campaign import Campaign
 from pytest_aerobust.measurement.ledger import Ledger
-from pytest_aerobust.measurement.measure import Measurement
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.plugin.session import Parts, Session
 from pytest_aerobust.subjects.subject import build_subject

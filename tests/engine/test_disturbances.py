@@ -18,7 +18,8 @@ from pytest_aerobust import (
 )
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.disturbances import DISTURBANCES, checked_disturbances
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.disturbing import disturbed

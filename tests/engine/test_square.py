@@ -9,7 +9,8 @@ from pytest_aerobust.attacks.square.attack import L1Square, L2Square, LinfSquare
 from pytest_aerobust.attacks.square.windows import Bumps, Stripes
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.catalogue import find
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.subject import build_subject
 
 NORMS = ["linf", "l2", "l1"]

@@ -12,7 +12,8 @@ from pytest_aerobust.attacks.losses import margin
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.counterexamples.collector import Counterexamples
 from pytest_aerobust.counterexamples.verification import Ball, correct, verify
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.subject import build_subject
 

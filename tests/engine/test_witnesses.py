@@ -6,7 +6,8 @@ import torch
 
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.targets import checked_target
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.subject import build_subject
 
 CASES = [

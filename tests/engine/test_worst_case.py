@@ -15,7 +15,8 @@ from pytest_aerobust.attacks.square.attack import LinfSquare
 from pytest_aerobust.attacks.worst_case import L1WorstCase, L2WorstCase, LinfWorstCase, Stage
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.catalogue import find
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.box import Box
 from pytest_aerobust.subjects.subject import build_subject
 

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from pytest_aerobust import ModelError, evaluate
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.measurement.measure import Measurement, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.subject import build_subject
 
 

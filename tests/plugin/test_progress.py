@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.measurement.measure import Measurement, Progress, measure
+from pytest_aerobust.measurement.measure import measure
+from pytest_aerobust.measurement.measurement import Measurement, Progress
 from pytest_aerobust.reports.progress import Line, Log, watching
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict.need import Need

@@ -36,7 +36,7 @@ def surroundings() -> tuple[str, ...]:
 
 @cache
 def _installed() -> tuple[str, ...]:
-    own = sorted(Path(__file__).parents[1].rglob("*.py"))
+    own = sorted(Path(__file__).parents[2].rglob("*.py"))
     return (
         platform.python_version(),
         platform.machine(),
