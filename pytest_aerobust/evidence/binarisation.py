@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
 from pytest_aerobust.attacks.search import Problem
@@ -111,6 +110,8 @@ def _readout(problem: Problem, norm: str) -> tuple[Tensor, Tensor] | None:
 
 def _separated(within: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, float] | None:
     """The widest gap between the inner points and one other, as a linear programme."""
+    from scipy.optimize import linprog  # long to load, and only a thorough run needs it
+
     size = within.shape[1]
     # Variables: weights in [-1, 1], bias, half the gap.
     above = np.append(-point, [-1.0, 1.0])

@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import betaincc, betaln, xlogy
-from scipy.stats import binomtest
+from scipy.special import bdtr, betaincc, betaincinv, betaln, xlogy
 
 # Beyond so many samples nobody is advised to go.
 _MOST_SAMPLES = 10_000_000
@@ -37,9 +35,10 @@ def proportion_bounds(successes: int, trials: int, below: float, above: float) -
         below: Probability, in (0, 1), that the lower bound may lie above the truth.
         above: Probability that the upper bound may lie below it.
     """
-    least = binomtest(successes, trials, alternative="greater").proportion_ci(1 - below)
-    most = binomtest(successes, trials, alternative="less").proportion_ci(1 - above)
-    return Bounds(float(least.low), float(most.high))
+    failures = trials - successes
+    low = betaincinv(successes, failures + 1, below) if successes else 0.0
+    high = betaincinv(successes + 1, failures, 1 - above) if failures else 1.0
+    return Bounds(float(low), float(high))
 
 
 def difference_bounds(lost: int, won: int, trials: int, below: float, above: float) -> Bounds:
@@ -63,9 +62,10 @@ def difference_bounds(lost: int, won: int, trials: int, below: float, above: flo
 def mcnemar(lost: int, won: int) -> float:
     """Exact two-sided p of as many changes, were losing and winning equally likely.
 
-    (McNemar 1947, in its exact form: a binomial test of the pairs that changed.)
+    (McNemar 1947, in its exact form: a binomial test of the pairs that changed, whose two tails
+    are alike.)
     """
-    return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
+    return min(1.0, 2 * float(bdtr(min(lost, won), lost + won, 0.5)))
 
 
 def samples_to_decide(enough: Callable[[int], bool], *, beyond: int = 0) -> int | None:
@@ -162,6 +162,9 @@ def _largest_refuted(successes: int, trials: int, alpha: float) -> float:
     # One success among very many shows nothing at all, where one must be very sure.
     if excess(_TINY) <= 0:
         return 0.0
+    # Here, as SciPy's optimisers take longer to load than most contracts to run.
+    from scipy.optimize import brentq
+
     # At the observed share the likelihood ratio to any other probability is below 1.
     return float(brentq(excess, _TINY, min(successes / trials, 1 - _TINY), xtol=1e-12))
 
