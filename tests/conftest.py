@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]
+# A suite by itself, copied and run by plugin/test_files_of_before.py.
+collect_ignore = ["before"]
 
 # The tensors of tests are small: more threads only wait for each other, and under xdist they
 # wait for the other worker's too.
