@@ -8,7 +8,7 @@ from torch import nn
 
 from pytest_aerobust import evaluate
 from pytest_aerobust.contract.mark import cases
-from pytest_aerobust.history.baseline.comparison import Past
+from pytest_aerobust.history.baseline.comparison import BaselineComparison
 from pytest_aerobust.history.fingerprints import DataPrint
 from pytest_aerobust.results.arm import Arm
 from pytest_aerobust.subjects.subject import build_subject
@@ -30,8 +30,8 @@ def past():
     def compared(then, now):
         data = DataPrint.of(subject.samples)
         before, after = (replace(evaluation, unfiltered=Arm(letters)) for letters in (then, now))
-        entry = Past(case.contract, subject, data, None).measured(before)
-        return Past(case.contract, subject, data, entry).compared(after)
+        entry = BaselineComparison(case.contract, subject, data, None).measured(before)
+        return BaselineComparison(case.contract, subject, data, entry).compared(after)
 
     return compared
 

@@ -16,9 +16,9 @@ from pytest_aerobust.errors import ContractError, ModelError
 from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.subject import Subject, build_subject, judged_side
 
-Outcome = Literal["fooled", "withstood", "invalid"]
+Fate = Literal["fooled", "withstood", "invalid"]
 
-_WORDS: dict[Outcome, str] = {
+_WORDS: dict[Fate, str] = {
     "fooled": "still fooled",
     "withstood": "answered correctly now",
     "invalid": "no adversarial example: outside the ball or the bounds, or not finite",
@@ -47,7 +47,7 @@ class ReplayedExample:
     answer: str
     recorded_answer: str
     distance: float
-    outcome: Outcome
+    outcome: Fate
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Found:
+class Verification:
     """What verification says of candidates, masks ``(n,)``.
 
     Attributes:
@@ -116,7 +116,7 @@ def verify(
     targets: Tensor | None,
     ball: Ball,
     rounding: Rounding = UNKNOWN,
-) -> Found:
+) -> Verification:
     """Judge candidates ``(n, ...)`` by forward passes of their own, without gradients.
 
     A close answer counts only where it stands alone and in company by more than rounding.
@@ -134,7 +134,7 @@ def verify(
     """
     rows = ball.holds(originals, candidates).nonzero().flatten()
     nobody = torch.zeros_like(labels, dtype=torch.bool)
-    found = Found(nobody, nobody, labels, nobody, nobody, nobody)
+    found = Verification(nobody, nobody, labels, nobody, nobody, nobody)
     if not len(rows):
         return found
     with torch.no_grad():
@@ -155,7 +155,9 @@ def verify(
     return found if targets is None else _aimed(found, rows, answers, targets[rows])
 
 
-def _aimed(found: Found, rows: Tensor, answers: CloseAnswers, targets: Tensor) -> Found:
+def _aimed(
+    found: Verification, rows: Tensor, answers: CloseAnswers, targets: Tensor
+) -> Verification:
     """The same with what is known of the targets; one below 0 is none."""
     hit = answers.hit(targets.clamp_min(0))
     at_target, near = torch.zeros_like(found.adversarial), torch.zeros_like(found.adversarial)

@@ -11,7 +11,7 @@ from torch import Tensor
 from pytest_aerobust.attacks.search import Problem, Search
 from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.catalogue import Threat
-from pytest_aerobust.counterexamples.verification import Ball, Found
+from pytest_aerobust.counterexamples.verification import Ball, Verification
 from pytest_aerobust.results.evaluation import Weight
 from pytest_aerobust.subjects.data import Samples
 from pytest_aerobust.subjects.pipeline import Classifier
@@ -71,7 +71,7 @@ class AttackedArm(Protocol):
     def problem(self, side: Classifier, rows: Tensor, seed: int) -> Problem:
         """Attack `side` from this arm's inputs."""
 
-    def found(self, rows: Tensor, candidates: Tensor) -> Found:
+    def found(self, rows: Tensor, candidates: Tensor) -> Verification:
         """What verification says of candidates for `rows`, without counting them."""
 
     def judge(self, rows: Tensor, candidates: Tensor) -> Tensor:

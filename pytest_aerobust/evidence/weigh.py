@@ -15,9 +15,9 @@ from pytest_aerobust.evidence.tallies import FEWEST
 from pytest_aerobust.evidence.unbounded import unbounded
 from pytest_aerobust.results.evaluation import Evidence
 
-__all__ = ["Inquiry", "Remembered", "weigh"]
+__all__ = ["Inquiry", "KnownFindings", "weigh"]
 
-Remembered = MutableMapping[tuple[str, ...], Evidence]
+KnownFindings = MutableMapping[tuple[str, ...], Evidence]
 """Findings about a model, kept for as long as it is the same."""
 
 _CHECKS: dict[str, Callable[[Inquiry], Finding]] = {
@@ -35,7 +35,7 @@ _ABOUT_THE_MODEL = ("unbounded",)
 
 
 def weigh(
-    inquiry: Inquiry, waivers: Waivers, strength: Strength, remembered: Remembered
+    inquiry: Inquiry, waivers: Waivers, strength: Strength, remembered: KnownFindings
 ) -> list[Evidence]:
     """One finding for each check that is asked for, cheap ones first.
 

@@ -29,7 +29,7 @@ _LARGEST_FILE = 2 * MOST_BYTES
 
 
 @dataclass(frozen=True)
-class Remembered:
+class MemoryOfAttacks:
     """Adversarial examples by the digests of their samples.
 
     Attributes:
@@ -54,7 +54,7 @@ def file_of(folder: Path, test: str) -> Path:
     return folder / (safe_name(test) + _SUFFIX)
 
 
-def recall(folder: Path, test: str) -> Remembered | None:
+def recall(folder: Path, test: str) -> MemoryOfAttacks | None:
     """The examples of a test; None where there are none.
 
     Raises:
@@ -112,7 +112,7 @@ def _no_memory(path: Path, reason: str) -> MemoryFileError:
     )
 
 
-def _read(path: Path) -> Remembered:
+def _read(path: Path) -> MemoryOfAttacks:
     if path.stat().st_size > _LARGEST_FILE:
         raise ValueError(f"it has more than {_LARGEST_FILE} bytes")
     with safe_open(path, framework="pt") as file:
@@ -124,7 +124,7 @@ def _read(path: Path) -> Remembered:
     if len(samples) != len(examples) or told.get("digest") != _digest(samples, examples):
         raise ValueError("it has changed since it was written")
     _check_examples(samples, examples)
-    return Remembered(samples, examples)
+    return MemoryOfAttacks(samples, examples)
 
 
 def _check_examples(samples: tuple[str, ...], examples: Tensor) -> None:

@@ -7,7 +7,7 @@ from pytest_aerobust.attacks.balls import aligned
 from pytest_aerobust.attacks.search import Problem
 from pytest_aerobust.counterexamples.collector import OnExamples
 from pytest_aerobust.counterexamples.rounding import CloseAnswers, Contest, Rounding
-from pytest_aerobust.counterexamples.verification import Ball, Found, verify
+from pytest_aerobust.counterexamples.verification import Ball, Verification, verify
 from pytest_aerobust.evidence.sanity import check_classes
 from pytest_aerobust.evidence.tallies import MarginTally, Tallies, TieTally
 from pytest_aerobust.measurement.carried import CarriedArm
@@ -167,7 +167,7 @@ class RunningArm:
         contest = Contest.of(logits, labels)
         return (contest.lost_by >= -self._rounding.least_lead(contest)) | self._rounding.stepped
 
-    def found(self, rows: Tensor, candidates: Tensor) -> Found:
+    def found(self, rows: Tensor, candidates: Tensor) -> Verification:
         """What verification says of candidates for `rows`, without counting them."""
         originals, labels = self.samples.inputs[rows], self.samples.labels[rows]
         targets = None if self.outcomes.targets is None else self.outcomes.targets[rows]
@@ -190,7 +190,7 @@ class RunningArm:
             accepted[near] |= again.adversarial
         return accepted
 
-    def _count(self, rows: Tensor, candidates: Tensor, found: Found) -> None:
+    def _count(self, rows: Tensor, candidates: Tensor, found: Verification) -> None:
         """Enter what verification says of candidates for `rows`."""
         for near, aimed in ((found.undecided, False), (found.near_target, True)):
             if near.any():

@@ -13,7 +13,7 @@ from pytest_aerobust.contract.attack import NO_ATTACK
 from pytest_aerobust.contract.waivers import OF_ANSWERS
 from pytest_aerobust.counterexamples.collector import OnExamples, unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evidence.weigh import Remembered
+from pytest_aerobust.evidence.weigh import KnownFindings
 from pytest_aerobust.measurement.carried import Carried, CarriedArm, RememberedExamples
 from pytest_aerobust.measurement.measure import in_full, measure
 from pytest_aerobust.measurement.measurement import Measurement, OnProgress, silent
@@ -51,7 +51,7 @@ class Campaign:
         subject: Subject,
         measurement: Measurement,
         *,
-        remembered: Remembered | None = None,
+        remembered: KnownFindings | None = None,
         on_examples: OnExamples = unseen,
         on_progress: OnProgress = silent,
         device: str | None = None,

@@ -17,7 +17,7 @@ from pytest_aerobust.attacks.search import loss_gradients
 from pytest_aerobust.contract.targets import Mistakes
 from pytest_aerobust.counterexamples.collector import OnExamples, unseen
 from pytest_aerobust.evidence.answers import CHECKS, COUNT, Asked, state
-from pytest_aerobust.evidence.weigh import Inquiry, Remembered, weigh
+from pytest_aerobust.evidence.weigh import Inquiry, KnownFindings, weigh
 from pytest_aerobust.measurement.account import Account
 from pytest_aerobust.measurement.arm import RunningArm
 from pytest_aerobust.measurement.arms import Arms
@@ -50,7 +50,7 @@ def measure(
     need: Callable[[Evaluation], Need] = in_full,
     on_examples: OnExamples = unseen,
     on_progress: OnProgress = silent,
-    remembered: Remembered | None = None,
+    remembered: KnownFindings | None = None,
     carried: Carried | None = None,
     tried: RememberedExamples | None = None,
     fresh: bool = False,
@@ -90,7 +90,7 @@ def measure(
         subject.borrowed(device, measurement.attack_seed, fast=True) as sides,
     ):
         known = Carried() if carried is None else carried
-        about_the_model: Remembered = {} if remembered is None else remembered
+        about_the_model: KnownFindings = {} if remembered is None else remembered
         check_filter(measurement, sides)
         arms = Arms(sides, measurement, subject.bounds, subject.classes, on_examples, known)
         run = _Run(arms, measurement, known, need, started, trail)
@@ -266,7 +266,7 @@ class _Run:
                 problem = arm.problem(side, wanted, self._measurement.attack_seed)
                 arm.tallies.gradients.add(loss_gradients(problem))
 
-    def ask(self, remembered: Remembered) -> bool:
+    def ask(self, remembered: KnownFindings) -> bool:
         """Look at the answers themselves, once for each subject.
 
         Returns:
@@ -284,7 +284,7 @@ class _Run:
         pipeline = self._arms.pipeline.name
         return not any(found.void and found.arm == pipeline for found in findings)
 
-    def weigh(self, remembered: Remembered) -> None:
+    def weigh(self, remembered: KnownFindings) -> None:
         """What guards a pass, once the attack is over; a failure needs no guard."""
         if self._need() is Need.NOTHING:
             return

@@ -11,7 +11,7 @@ from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.contract.vary import OF_THE_ATTACK
 from pytest_aerobust.counterexamples.collector import OnExamples, unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.evidence.weigh import Remembered
+from pytest_aerobust.evidence.weigh import KnownFindings
 from pytest_aerobust.measurement.carried import Carried, CarriedArm
 from pytest_aerobust.measurement.measure import measure
 from pytest_aerobust.measurement.measurement import Measurement, OnProgress, silent
@@ -40,7 +40,7 @@ class Variations:
         subject: Subject,
         measurement: Measurement,
         *,
-        remembered: Remembered,
+        remembered: KnownFindings,
         on_progress: OnProgress = silent,
         device: str | None = None,
     ) -> None:

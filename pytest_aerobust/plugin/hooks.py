@@ -26,7 +26,7 @@ from pytest_aerobust.plugin.recorder import Recorder
 from pytest_aerobust.plugin.shadowed import explain, explanation
 
 if TYPE_CHECKING:
-    from pytest_aerobust.proving.outcome import Judged
+    from pytest_aerobust.proving.outcome import Outcome
     from pytest_aerobust.proving.robustness import Robustness
 
 
@@ -148,21 +148,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
         pytest.fail(TOO_LATE, pytrace=False)
     if checked_marks(pyfuncitem) and pyfuncitem.config.stash[SETTINGS].replay is None:
         # A missing case is a KeyError on purpose: an unchecked contract must not pass.
-        judged = cast("Robustness", pyfuncitem.funcargs[CASE]).check()
+        outcome = cast("Robustness", pyfuncitem.funcargs[CASE]).check()
         rerun = rerun_command(pyfuncitem)
-        pyfuncitem.stash[OUTCOME] = _carried(pyfuncitem, judged, rerun)
-        told = pyfuncitem.stash[PROPERTIES] = judged.properties()
+        pyfuncitem.stash[OUTCOME] = _carried(pyfuncitem, outcome, rerun)
+        told = pyfuncitem.stash[PROPERTIES] = outcome.properties()
         pyfuncitem.user_properties.extend(told)
-        judged.enforce(rerun, replay_command(pyfuncitem, judged.examples))
+        outcome.enforce(rerun, replay_command(pyfuncitem, outcome.examples))
         # Shown with -rP: what a pass rests on.
-        pyfuncitem.add_report_section("call", "aerobust", judged.words)
+        pyfuncitem.add_report_section("call", "aerobust", outcome.words)
     return result
 
 
-def _carried(item: pytest.Function, judged: "Judged", rerun: str) -> dict[str, Any]:
+def _carried(item: pytest.Function, outcome: "Outcome", rerun: str) -> dict[str, Any]:
     from pytest_aerobust.reports.payload import carried
 
-    return carried(judged, parameter(item).contract, rerun)
+    return carried(outcome, parameter(item).contract, rerun)
 
 
 @pytest.hookimpl(wrapper=True)

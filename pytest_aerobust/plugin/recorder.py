@@ -12,7 +12,7 @@ from pytest_aerobust.plugin.inventory import Inventory
 from pytest_aerobust.plugin.selection import options_of_conftests, selects_tests, whole_places
 
 if TYPE_CHECKING:
-    from pytest_aerobust.history.baseline.upkeep import Told
+    from pytest_aerobust.history.baseline.upkeep import Line
     from pytest_aerobust.history.cache.store import Cache
 
 _COLLECTED = "aerobust_collected"
@@ -47,7 +47,7 @@ class Recorder:
         self._config, self._settings = config, settings
         self._reports: dict[str, pytest.TestReport] = {}
         self._incidents: list[pytest.CollectReport | pytest.TestReport] = []
-        self._told: list[Told] = []
+        self._told: list[Line] = []
         self._written: list[tuple[str, bool]] = []
         self._nothing = self._crashed = False
         self._inventory = inventory

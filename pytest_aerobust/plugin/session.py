@@ -14,10 +14,15 @@ from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.history.attack_code import AttackCodes
-from pytest_aerobust.history.baseline.comparison import Past
+from pytest_aerobust.history.baseline.comparison import BaselineComparison
 from pytest_aerobust.history.baseline.entries import Entry, read_baseline
 from pytest_aerobust.history.cache.identity import NotFollowedError
-from pytest_aerobust.history.cache.measurements import Found, Patience, Shelves, aside
+from pytest_aerobust.history.cache.measurements import (
+    CacheAccess,
+    CachedMeasurements,
+    Patience,
+    aside,
+)
 from pytest_aerobust.history.cache.readings import Readings
 from pytest_aerobust.history.cache.store import Cache
 from pytest_aerobust.history.fingerprints import DataPrints
@@ -25,7 +30,7 @@ from pytest_aerobust.history.memory import of_todays
 from pytest_aerobust.measurement.carried import RememberedExamples
 from pytest_aerobust.measurement.measurement import OnProgress, silent
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.proving.bound_contract import Guarded
+from pytest_aerobust.proving.bound_contract import BoundContract
 from pytest_aerobust.proving.robustness import Robustness
 from pytest_aerobust.subjects.subject import Subject, build_subject
 
@@ -110,58 +115,64 @@ class Session:
                 f"but the fixture {contract.filter} gives None"
             )
         # Nothing about the model is remembered from other tests: it may be another by now.
-        guarded = Guarded(contract, subject, self.settings, test, {})
+        bound = BoundContract(contract, subject, self.settings, test, {})
         return Robustness(
             replace(
-                guarded,
+                bound,
                 drawn_by=drawn_by,
                 on_progress=self._watch(test),
                 past=self._past(contract, subject, test),
-                tried=self._tried(guarded),
-                find_shelves=partial(self._shelves, contract.attack, subject, parts, costs.device),
+                tried=self._tried(bound),
+                find_measurements=partial(
+                    self._measurements, contract.attack, subject, parts, costs.device
+                ),
             )
         )
 
-    def _tried(self, guarded: Guarded) -> RememberedExamples | None:
+    def _tried(self, bound: BoundContract) -> RememberedExamples | None:
         """Examples of earlier runs, where the contract's attacker could have made them.
 
         Whoever knows all of the pipeline can make any input in the ball. A gray-box attacker can
         make what he crafts on the model of today alone, and one who asks pays for each answer.
         """
-        folder, contract = self.settings.memory, guarded.contract
+        folder, contract = self.settings.memory, bound.contract
         if folder is None or not contract.single or self.settings.replay is not None:
             return None
-        if guarded.measurement(cast("float", contract.eps)).threat != "white-box":
+        if bound.measurement(cast("float", contract.eps)).threat != "white-box":
             return None
-        samples = guarded.subject.samples
-        return of_todays(folder, guarded.test, self._prints.of(samples), samples.inputs)
+        samples = bound.subject.samples
+        return of_todays(folder, bound.test, self._prints.of(samples), samples.inputs)
 
-    def _shelves(
+    def _measurements(
         self, attack: AttackChoice, subject: Subject, parts: Parts, device: str | None
-    ) -> Found:
+    ) -> CacheAccess:
         """Where this subject's measurements are kept; nowhere where it can't be known again."""
         settings = self.settings
         # Adversarial examples are not kept: whoever wants all of them has to measure.
         if self._cache is None or settings.remembers or settings.replay is not None:
-            return Found()
+            return CacheAccess()
         if self._codes.code(attack):
             reason = NotFollowedError("an attack with code that comes with no version")
-            return Found(note=aside(reason, "contract"))
+            return CacheAccess(note=aside(reason, "contract"))
         data = self._prints.of(subject.samples)
         given = (parts.model, parts.filter, parts.unfiltered_model)
         try:
-            return Found(Shelves(self._cache, subject, data, device, self._patience, given))
+            return CacheAccess(
+                CachedMeasurements(self._cache, subject, data, device, self._patience, given)
+            )
         except NotFollowedError as reason:
-            return Found(note=aside(reason))
+            return CacheAccess(note=aside(reason))
 
-    def _past(self, contract: Contract, subject: Subject, test: str) -> Past | None:
+    def _past(self, contract: Contract, subject: Subject, test: str) -> BaselineComparison | None:
         """The contract's place in the baseline, where it or this run asks for one."""
         settings = self.settings
         if not settings.compares(contract):
             return None
         data, entry = self._prints.of(subject.samples), self._baseline.get(test)
         made_of = self._codes.of(contract.attack)
-        return Past(contract, subject, data, entry, settings.update, settings.strict, made_of)
+        return BaselineComparison(
+            contract, subject, data, entry, settings.update, settings.strict, made_of
+        )
 
     @cached_property
     def _baseline(self) -> dict[str, Entry]:

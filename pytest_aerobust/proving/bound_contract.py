@@ -8,10 +8,10 @@ from typing import Any
 from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.counterexamples.collector import Counterexamples
 from pytest_aerobust.evidence.notes import baseline_notes, exempt_notes, vacuous_notes
-from pytest_aerobust.evidence.weigh import Remembered
-from pytest_aerobust.history.baseline.comparison import Past
+from pytest_aerobust.evidence.weigh import KnownFindings
+from pytest_aerobust.history.baseline.comparison import BaselineComparison
 from pytest_aerobust.history.baseline.entries import Entry
-from pytest_aerobust.history.cache.measurements import Found, Shelves
+from pytest_aerobust.history.cache.measurements import CacheAccess, CachedMeasurements
 from pytest_aerobust.measurement.carried import RememberedExamples
 from pytest_aerobust.measurement.measurement import Measurement, OnProgress, silent
 from pytest_aerobust.measurement.trail import Trail
@@ -26,7 +26,7 @@ from pytest_aerobust.verdict.population import about_population
 
 
 @dataclass(frozen=True)
-class Guarded:
+class BoundContract:
     """One contract bound to its subject.
 
     Attributes:
@@ -40,7 +40,7 @@ class Guarded:
         past: The contract's place in the baseline; None where nobody asks.
         tried: Adversarial examples of earlier runs that this attacker could have made; None where
             there are none.
-        find_shelves: Finds where its measurements are kept from run to run; asked once, when
+        find_measurements: Finds where its measurements are kept from run to run; asked once, when
             something is to be measured.
     """
 
@@ -48,21 +48,21 @@ class Guarded:
     subject: Subject
     settings: Settings
     test: str
-    remembered: Remembered
+    remembered: KnownFindings
     drawn_by: object = None
     on_progress: OnProgress = silent
-    past: Past | None = None
+    past: BaselineComparison | None = None
     tried: RememberedExamples | None = None
-    find_shelves: Callable[[], Found] = Found
+    find_measurements: Callable[[], CacheAccess] = CacheAccess
 
     @cached_property
-    def _found(self) -> Found:
-        return self.find_shelves()
+    def _cache(self) -> CacheAccess:
+        return self.find_measurements()
 
     @property
-    def shelves(self) -> Shelves | None:
+    def cached(self) -> CachedMeasurements | None:
         """Where its measurements are kept; None where none are."""
-        return self._found.shelves
+        return self._cache.measurements
 
     @property
     def costs(self) -> Costs:
@@ -131,14 +131,14 @@ class Guarded:
         examples: Counterexamples | None,
     ) -> Evaluation:
         """A measurement, new or kept from an earlier run."""
-        if self.shelves is None or trail is None:
+        if self.cached is None or trail is None:
             return measure()
         question = [asked, self.contract.sequential]
-        return self.shelves.measured(question, need, measure, trail, examples=examples)
+        return self.cached.measured(question, need, measure, trail, examples=examples)
 
     def new_trail(self) -> Trail | None:
         """Where an attack went, for later runs to ask there; None where nothing is kept."""
-        if self.shelves is None:
+        if self.cached is None:
             return None
         gains = self.contract.floors.min_gain is not None and self.subject.filter is not None
         return Trail(self.costs.seed or 0, compared=gains)
@@ -151,8 +151,8 @@ class Guarded:
             *vacuous_notes(floors, self.subject.samples.labels),
             *exempt_notes(floors, evaluation.pipeline),
             *baseline_notes(floors, evaluation.regression),
-            *(() if self.shelves is None else self.shelves.notes),
-            *filter(None, [self._found.note]),
+            *(() if self.cached is None else self.cached.notes),
+            *filter(None, [self._cache.note]),
         )
         return replace(evaluation, notes=notes)
 

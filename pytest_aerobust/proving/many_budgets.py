@@ -13,42 +13,42 @@ from pytest_aerobust.counterexamples.collector import unseen
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.measurement.campaign import Campaign
 from pytest_aerobust.measurement.trail import Trail
-from pytest_aerobust.proving.bound_contract import Guarded
+from pytest_aerobust.proving.bound_contract import BoundContract
 from pytest_aerobust.proving.drawing import Boundary, boundary_words, drawn_budgets, find_boundary
-from pytest_aerobust.proving.outcome import Judged
+from pytest_aerobust.proving.outcome import Outcome
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.verdict.need import Need
 
 
-class OverBudgets:
+class ManyBudgets:
     """Measures a contract at its budgets; each measurement starts from what the others found.
 
     Args:
-        guarded: The contract and its subject.
+        bound: The contract and its subject.
 
     Attributes:
         kept: The pipeline's examples; None where nobody wants them.
     """
 
-    def __init__(self, guarded: Guarded) -> None:
-        self._guarded, self._contract = guarded, guarded.contract
-        self._full = guarded.settings.full
+    def __init__(self, bound: BoundContract) -> None:
+        self._bound, self._contract = bound, bound.contract
+        self._full = bound.settings.full
         self._evaluations: dict[float, Evaluation] = {}
         self._broken = False
-        self.kept = guarded.examples()
+        self.kept = bound.examples()
         self._attacked_at = 0.0
         self._kept_from: dict[int, float] = {}
 
     @cached_property
     def _campaign(self) -> Campaign:
-        guarded = self._guarded
+        bound = self._bound
         return Campaign(
-            guarded.subject,
-            guarded.measurement(0.0),
-            remembered=guarded.remembered,
+            bound.subject,
+            bound.measurement(0.0),
+            remembered=bound.remembered,
             on_examples=unseen if self.kept is None else self._show,
-            on_progress=guarded.on_progress,
-            device=guarded.costs.device,
+            on_progress=bound.on_progress,
+            device=bound.costs.device,
             # Whatever a test's body asks first.
             aimed_at=self._points[-1],
         )
@@ -68,12 +68,12 @@ class OverBudgets:
             )
         return self._evaluation(asked, full=True)
 
-    def prove(self) -> Judged:
+    def prove(self) -> Outcome:
         """Measure as much as the verdict needs, and judge."""
         return self._recalled() or self._kept(self._proved())
 
-    def _proved(self) -> Judged:
-        draws = self._guarded.draws
+    def _proved(self) -> Outcome:
+        draws = self._bound.draws
         # What a test's body asked about is in question, too.
         points = tuple(sorted({*self._points, *self._evaluations}))
         self._contract.floors.check_curves(points)
@@ -84,47 +84,47 @@ class OverBudgets:
             doubtful = [eps for eps in self._evaluations if not self._passes(eps)]
             decisive = max(doubtful, default=points[-1])
         said = boundary_words(boundary, points, self._contract.floors)
-        return replace(self._judged(decisive), boundary=boundary, settled=said)
+        return replace(self._outcome(decisive), boundary=boundary, settled=said)
 
-    def _recalled(self) -> Judged | None:
+    def _recalled(self) -> Outcome | None:
         """The whole proof as an earlier run left it."""
-        shelves = self._guarded.shelves
-        if shelves is None or self._evaluations:
+        cached = self._bound.cached
+        if cached is None or self._evaluations:
             return None
-        kept = shelves.get(
+        kept = cached.get(
             self._question, lambda evaluation, _: evaluation.complete or not self._full
         )
         if kept is None:
             return None
         evaluation, more = kept
-        judged = Judged(self._campaign.followed(evaluation), self._guarded.judge(evaluation))
-        failed = judged.verdict.outcome == "failed"
-        if failed and not shelves.recall_worst(evaluation, self.kept):
+        outcome = Outcome(self._campaign.followed(evaluation), self._bound.judge(evaluation))
+        failed = outcome.verdict.outcome == "failed"
+        if failed and not cached.recall_worst(evaluation, self.kept):
             return None
         boundary = Boundary(**more["boundary"] | {"drawn": tuple(more["boundary"]["drawn"])})
-        return replace(judged, boundary=boundary, settled=more["settled"])
+        return replace(outcome, boundary=boundary, settled=more["settled"])
 
-    def _kept(self, judged: Judged) -> Judged:
-        shelves, trail = self._guarded.shelves, self._trail
-        if shelves is not None and trail is not None and judged.boundary is not None:
-            shelves.put(
+    def _kept(self, outcome: Outcome) -> Outcome:
+        cached, trail = self._bound.cached, self._trail
+        if cached is not None and trail is not None and outcome.boundary is not None:
+            cached.put(
                 self._question,
-                judged.evaluation,
+                outcome.evaluation,
                 trail,
-                boundary=asdict(judged.boundary),
-                settled=judged.settled,
+                boundary=asdict(outcome.boundary),
+                settled=outcome.settled,
             )
-        return judged
+        return outcome
 
     @cached_property
     def _trail(self) -> Trail | None:
-        return self._guarded.new_trail()
+        return self._bound.new_trail()
 
     @property
     def _question(self) -> Any:
         """All that the outcome over several budgets depends on, beside the subject."""
-        guarded, floors = self._guarded, dict(self._contract.floors)
-        return [guarded.measurement(0.0), self._points, guarded.draws, floors, self._full]
+        bound, floors = self._bound, dict(self._contract.floors)
+        return [bound.measurement(0.0), self._points, bound.draws, floors, self._full]
 
     @property
     def _nested(self) -> bool:
@@ -138,7 +138,7 @@ class OverBudgets:
         if isinstance(budgets, Epsilons):
             edges = (edge for edge in floors.edges if budgets.low < edge < budgets.high)
             return tuple(sorted({*budgets.points(), *edges}))
-        points = drawn_budgets(cast("Drawn", budgets).strategy, self._guarded.draws)
+        points = drawn_budgets(cast("Drawn", budgets).strategy, self._bound.draws)
         floors.check_curves(points)
         return points
 
@@ -152,7 +152,7 @@ class OverBudgets:
         evaluation = self._campaign.known(eps)
         if evaluation is None:
             return None
-        outcome = self._guarded.judge(evaluation).outcome
+        outcome = self._bound.judge(evaluation).outcome
         return None if outcome == "undecided" else outcome != "failed"
 
     def holds(self, eps: float) -> bool:
@@ -166,12 +166,12 @@ class OverBudgets:
         self._evaluations[eps] = self._measure(eps, self._full, fresh=True)
         return self.known(eps) is not False
 
-    def _judged(self, eps: float) -> Judged:
+    def _outcome(self, eps: float) -> Outcome:
         evaluation = self._brought_up_to_date(eps)
-        return Judged(evaluation, self._guarded.judge(evaluation))
+        return Outcome(evaluation, self._bound.judge(evaluation))
 
     def _passes(self, eps: float) -> bool:
-        return self._judged(eps).verdict.outcome == "passed"
+        return self._outcome(eps).verdict.outcome == "passed"
 
     def _brought_up_to_date(self, eps: float) -> Evaluation:
         """What was measured at a budget, with what other budgets have shown of it since."""
@@ -195,7 +195,7 @@ class OverBudgets:
 
     def _show(self, arm: str, samples: np.ndarray, examples: Tensor, answers: np.ndarray) -> None:
         """Keep examples, but none in place of one of a smaller budget, which holds here, too."""
-        if self.kept is None or arm != self._guarded.arm:
+        if self.kept is None or arm != self._bound.arm:
             return
         eps = self._attacked_at
         nearer = [eps <= self._kept_from.get(int(sample), eps) for sample in samples]
@@ -203,7 +203,7 @@ class OverBudgets:
         self.kept(arm, samples[nearer], examples[nearer], answers[nearer])
 
     def _measure(self, eps: float, full: bool, *, fresh: bool = False) -> Evaluation:
-        asked = self._guarded.need(full)
+        asked = self._bound.need(full)
 
         def need(evaluation: Evaluation) -> Need:
             wanted = asked(evaluation)
@@ -214,4 +214,4 @@ class OverBudgets:
         self._attacked_at = eps
         evaluation = self._campaign.measure(eps, need, fresh=fresh, trail=self._trail)
         self._broken = self._broken or self.known(eps) is False
-        return self._guarded.noted(evaluation)
+        return self._bound.noted(evaluation)

@@ -9,34 +9,34 @@ from pytest_aerobust.counterexamples.collector import unseen
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.measurement.campaign import Campaign
 from pytest_aerobust.measurement.trail import Trail
-from pytest_aerobust.proving.bound_contract import Guarded
-from pytest_aerobust.proving.outcome import Judged
+from pytest_aerobust.proving.bound_contract import BoundContract
+from pytest_aerobust.proving.outcome import Outcome
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.verdict.need import Need
 
 
-class AtOneBudget:
+class OneBudget:
     """Measures a contract once, or takes what an earlier run measured.
 
     Args:
-        guarded: The contract and its subject.
+        bound: The contract and its subject.
 
     Attributes:
         kept: The pipeline's examples; None where nobody wants them.
     """
 
-    def __init__(self, guarded: Guarded) -> None:
-        self._guarded, self._eps = guarded, cast("float", guarded.contract.eps)
+    def __init__(self, bound: BoundContract) -> None:
+        self._bound, self._eps = bound, cast("float", bound.contract.eps)
         self._measured: Evaluation | None = None
         self._without_memory: Evaluation | None = None
-        self.kept = guarded.examples()
+        self.kept = bound.examples()
         self._campaign = Campaign(
-            guarded.subject,
-            guarded.measurement(self._eps),
-            remembered=guarded.remembered,
+            bound.subject,
+            bound.measurement(self._eps),
+            remembered=bound.remembered,
             on_examples=self.kept or unseen,
-            on_progress=guarded.on_progress,
-            device=guarded.costs.device,
+            on_progress=bound.on_progress,
+            device=bound.costs.device,
         )
 
     def in_full(self, eps: float | None) -> Evaluation:
@@ -52,30 +52,30 @@ class AtOneBudget:
             )
         return self._evaluation(full=True)
 
-    def prove(self) -> Judged:
+    def prove(self) -> Outcome:
         """Measure as much as the verdict needs, and judge."""
-        evaluation = self._evaluation(self._guarded.full)
-        verdict = self._guarded.judge(evaluation)
+        evaluation = self._evaluation(self._bound.full)
+        verdict = self._bound.judge(evaluation)
         entry = None
         if self._without_memory is not None:
-            entry = self._guarded.entry(self._without_memory, verdict)
-        return Judged(evaluation, verdict, entry=entry)
+            entry = self._bound.entry(self._without_memory, verdict)
+        return Outcome(evaluation, verdict, entry=entry)
 
     @cached_property
     def _trail(self) -> Trail | None:
-        return self._guarded.new_trail()
+        return self._bound.new_trail()
 
     def _evaluation(self, full: bool) -> Evaluation:
         if self._measured is None or (full and not self._measured.complete):
-            measure = self._first if self._guarded.past is None else self._apart
-            self._measured = self._guarded.noted(self._campaign.followed(measure(full)))
+            measure = self._first if self._bound.past is None else self._apart
+            self._measured = self._bound.noted(self._campaign.followed(measure(full)))
         return self._measured
 
     def _first(self, full: bool) -> Evaluation:
         """What earlier runs found is tried first: whoever falls to it is not attacked."""
-        need, tried = self._guarded.need(full), self._guarded.tried
-        return self._guarded.kept(
-            [self._guarded.measurement(self._eps), tried and tried.digest],
+        need, tried = self._bound.need(full), self._bound.tried
+        return self._bound.kept(
+            [self._bound.measurement(self._eps), tried and tried.digest],
             need,
             lambda: self._campaign.measure(self._eps, need, tried=tried, trail=self._trail),
             self._trail,
@@ -87,9 +87,9 @@ class AtOneBudget:
 
         An unchanged model therefore never regresses because its attacks remember more.
         """
-        need, tried = self._guarded.need(full), self._guarded.tried
-        stated = self._guarded.measurement(self._eps)
-        own = self._guarded.kept(
+        need, tried = self._bound.need(full), self._bound.tried
+        stated = self._bound.measurement(self._eps)
+        own = self._bound.kept(
             [stated, None],
             need,
             lambda: self._campaign.measure(self._eps, need, trail=self._trail),
@@ -98,7 +98,7 @@ class AtOneBudget:
         )
         self._without_memory = own
         if tried is None or not own.complete:
-            return replace(own, regression=self._guarded.regression(own))
+            return replace(own, regression=self._bound.regression(own))
 
         def again() -> Evaluation:
             if own.cached:  # then this process's ledger is still empty
@@ -108,7 +108,7 @@ class AtOneBudget:
             )
             return replace(found, evidence=own.evidence, queries=own.queries)
 
-        both = self._guarded.kept(
+        both = self._bound.kept(
             [stated, "apart", tried.digest], need, again, self._trail, self.kept
         )
-        return replace(both, regression=self._guarded.regression(own))
+        return replace(both, regression=self._bound.regression(own))

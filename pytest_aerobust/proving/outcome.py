@@ -16,7 +16,7 @@ from pytest_aerobust.verdict.words import explain, headline
 
 
 @dataclass(frozen=True)
-class Judged:
+class Outcome:
     """An evaluation with its verdict and the words for a person.
 
     Attributes:

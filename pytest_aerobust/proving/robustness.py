@@ -8,30 +8,30 @@ from pytest_aerobust.counterexamples.replay import ReplayedContract, judge_again
 from pytest_aerobust.counterexamples.worst import worst_cases
 from pytest_aerobust.history.fingerprints import by_content
 from pytest_aerobust.history.memory import keep
-from pytest_aerobust.proving.bound_contract import Guarded
-from pytest_aerobust.proving.many_budgets import OverBudgets
-from pytest_aerobust.proving.one_budget import AtOneBudget
-from pytest_aerobust.proving.outcome import Judged
-from pytest_aerobust.proving.variations import OverDraws
+from pytest_aerobust.proving.bound_contract import BoundContract
+from pytest_aerobust.proving.many_budgets import ManyBudgets
+from pytest_aerobust.proving.one_budget import OneBudget
+from pytest_aerobust.proving.outcome import Outcome
+from pytest_aerobust.proving.variations import ManyDraws
 from pytest_aerobust.results.evaluation import Evaluation
 
 
-def _proof(guarded: Guarded) -> AtOneBudget | OverBudgets | OverDraws:
-    if guarded.contract.single:
-        return AtOneBudget(guarded)
-    return OverDraws(guarded) if guarded.contract.vary else OverBudgets(guarded)
+def _proof(bound: BoundContract) -> OneBudget | ManyBudgets | ManyDraws:
+    if bound.contract.single:
+        return OneBudget(bound)
+    return ManyDraws(bound) if bound.contract.vary else ManyBudgets(bound)
 
 
 class Robustness:
     """Measures its contract on request.
 
     Args:
-        guarded: The contract and its subject.
+        bound: The contract and its subject.
     """
 
-    def __init__(self, guarded: Guarded) -> None:
-        self._guarded = guarded
-        self._proof = _proof(guarded)
+    def __init__(self, bound: BoundContract) -> None:
+        self._bound = bound
+        self._proof = _proof(bound)
 
     def __call__(self, eps: float | None = None) -> Evaluation:
         """The evaluation, measured in full and once; its method ``curve`` measures others.
@@ -44,26 +44,26 @@ class Robustness:
         """
         return self._proof.in_full(eps)
 
-    def check(self) -> Judged:
+    def check(self) -> Outcome:
         """Measure as much as the verdict needs, judge, and store what proves a failure."""
-        judged = self._proof.prove()
-        self._remember(judged)
-        settings = self._guarded.settings
+        outcome = self._proof.prove()
+        self._remember(outcome)
+        settings = self._bound.settings
         if not settings.keeps_examples:
-            return judged
-        worst = self._worst_of(judged)
+            return outcome
+        worst = self._worst_of(outcome)
         if settings.examples is not None:
-            judged = self._stored(judged, settings.examples, worst)
-        return replace(judged, worst=worst if settings.draws_examples else None)
+            outcome = self._stored(outcome, settings.examples, worst)
+        return replace(outcome, worst=worst if settings.draws_examples else None)
 
-    def _remember(self, judged: Judged) -> None:
+    def _remember(self, outcome: Outcome) -> None:
         """Keep what beats the pipeline for later runs, where this one updates what is kept."""
-        guarded, folder = self._guarded, self._guarded.settings.memory
-        if folder is None or not guarded.settings.remembers or self._proof.kept is None:
+        bound, folder = self._bound, self._bound.settings.memory
+        if folder is None or not bound.settings.remembers or self._proof.kept is None:
             return
-        if guarded.contract.single and judged.verdict.outcome != "inconclusive":
-            found = {each.sample: each.adversarial for each in self._proof.kept.of(guarded.arm)}
-            keep(folder, guarded.test, by_content(guarded.subject.samples, found))
+        if bound.contract.single and outcome.verdict.outcome != "inconclusive":
+            found = {each.sample: each.adversarial for each in self._proof.kept.of(bound.arm)}
+            keep(folder, bound.test, by_content(bound.subject.samples, found))
 
     def replay(self, saved: Saved) -> ReplayedContract:
         """Judge stored examples again, without an attack; the data are theirs.
@@ -71,36 +71,36 @@ class Robustness:
         Raises:
             SubjectError: Model or filter refuse the inputs.
         """
-        return judge_again(self._guarded.subject, saved, self._guarded.costs.device)
+        return judge_again(self._bound.subject, saved, self._bound.costs.device)
 
-    def _stored(self, judged: Judged, folder: Path, worst: Saved | None) -> Judged:
+    def _stored(self, outcome: Outcome, folder: Path, worst: Saved | None) -> Outcome:
         """With the worst cases on disk; what an earlier run stored for this test is gone.
 
         A failure stays one where they can't be written, hours after the folder was tried.
         """
         try:
             if worst is not None:
-                return replace(judged, examples=save(folder, worst))
-            remove(folder, self._guarded.test)
+                return replace(outcome, examples=save(folder, worst))
+            remove(folder, self._bound.test)
         except OSError as error:
             note = f"counterexamples in {folder} could not be brought up to date: {error}"
-            notes = (*judged.evaluation.notes, note)
-            return replace(judged, evaluation=replace(judged.evaluation, notes=notes))
-        return judged
+            notes = (*outcome.evaluation.notes, note)
+            return replace(outcome, evaluation=replace(outcome.evaluation, notes=notes))
+        return outcome
 
-    def _worst_of(self, judged: Judged) -> Saved | None:
-        if judged.verdict.outcome != "failed" or self._proof.kept is None:
+    def _worst_of(self, outcome: Outcome) -> Saved | None:
+        if outcome.verdict.outcome != "failed" or self._proof.kept is None:
             return None
         found = worst_cases(
-            self._guarded.subject,
-            self._guarded.contract,
-            judged.evaluation,
-            judged.verdict,
+            self._bound.subject,
+            self._bound.contract,
+            outcome.evaluation,
+            outcome.verdict,
             self._proof.kept,
-            test=self._guarded.test,
-            device=self._guarded.costs.device,
+            test=self._bound.test,
+            device=self._bound.costs.device,
         )
-        shelves = self._guarded.shelves
-        if found is not None and shelves is not None and not judged.evaluation.cached:
-            shelves.keep_worst(judged.evaluation, found)
+        cached = self._bound.cached
+        if found is not None and cached is not None and not outcome.evaluation.cached:
+            cached.keep_worst(outcome.evaluation, found)
         return found

@@ -10,7 +10,7 @@ from pytest_aerobust.contract.waivers import OF_ANSWERS
 from pytest_aerobust.results.arm import Interval
 from pytest_aerobust.results.evaluation import Evaluation, Evidence, Regression
 
-Outcome = Literal["passed", "failed", "inconclusive", "undecided"]
+Result = Literal["passed", "failed", "inconclusive", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Verdict:
         void: The evidence that a pass can't rest on.
     """
 
-    outcome: Outcome
+    outcome: Result
     checks: tuple[FloorCheck, ...]
     void: tuple[Evidence, ...] = ()
 

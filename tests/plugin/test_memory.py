@@ -6,7 +6,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save
 
-from pytest_aerobust.history.memory import Remembered
+from pytest_aerobust.history.memory import MemoryOfAttacks
 
 MODEL = """
     import os
@@ -182,7 +182,7 @@ def rewritten(path, change, samples=None):
         note = json.loads(file.metadata()["pytest-aerobust-memory"])
         examples = change(file.get_tensor("examples")).contiguous()
     names = note["samples"] if samples is None else samples(note["samples"])
-    note |= {"samples": names, "digest": Remembered(tuple(names), examples).digest}
+    note |= {"samples": names, "digest": MemoryOfAttacks(tuple(names), examples).digest}
     path.write_bytes(save({"examples": examples}, {"pytest-aerobust-memory": json.dumps(note)}))
 
 

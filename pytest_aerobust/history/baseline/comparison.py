@@ -19,7 +19,7 @@ _STANDING = [ord(SURVIVED), ord(EXEMPT)]
 
 
 @dataclass(frozen=True)
-class Past:
+class BaselineComparison:
     """One contract's place in the baseline.
 
     Attributes:

@@ -12,7 +12,7 @@ from pytest_aerobust.history.baseline.sources import Source
 from pytest_aerobust.options.settings import Settings
 
 
-class Told(NamedTuple):
+class Line(NamedTuple):
     """A line for the end of a run, and whether it tells of something that went wrong."""
 
     text: str
@@ -80,21 +80,21 @@ def _function(test: str) -> tuple[str, ...]:
 
 def keep_baseline(
     settings: Settings, results: Iterable[tuple[str, Any]], collected: Collected
-) -> list[Told]:
+) -> list[Line]:
     """Write what a run measured, and tell what came of it.
 
     Args:
         settings: The options.
-        results: Names of tests, each with the plain dict of its :class:`Judged`.
+        results: Names of tests, each with the plain dict of its :class:`Outcome`.
         collected: Which tests the run has seen.
     """
     try:
         return _kept(settings, dict(results), collected)
     except (BaselineError, OSError) as error:
-        return [Told(f"the baseline was NOT written: {error}", wrong=True)]
+        return [Line(f"the baseline was NOT written: {error}", wrong=True)]
 
 
-def _kept(settings: Settings, results: dict[str, Any], collected: Collected) -> list[Told]:
+def _kept(settings: Settings, results: dict[str, Any], collected: Collected) -> list[Line]:
     missing = collected.missing(read_baseline(settings.baseline), settings.root)
     gone = collected.gone(missing, settings.root)
     unused = missing if settings.prune == "all" else gone
@@ -111,34 +111,34 @@ def _kept(settings: Settings, results: dict[str, Any], collected: Collected) -> 
             only_new=settings.update == "new",
             unused=unused if settings.prune else (),
         )
-        told.append(Told(_summary(settings.baseline, changes)))
-        told += [Told(f"removed from the baseline: {test}") for test in changes.removed]
+        told.append(Line(_summary(settings.baseline, changes)))
+        told += [Line(f"removed from the baseline: {test}") for test in changes.removed]
     if settings.update is not None:
         told += [
-            Told(f"not stored, because inconclusive: {test}")
+            Line(f"not stored, because inconclusive: {test}")
             for test, result in results.items()
             if result["verdict"] == "inconclusive"
         ]
     if not settings.prune:
         told += [
-            Told(f"the baseline's {test} has no test any more: remove it with --aerobust-prune")
+            Line(f"the baseline's {test} has no test any more: remove it with --aerobust-prune")
             for test in unused
         ]
     elif collected.obstacle:
         told.append(
-            Told(f"nothing was pruned: {collected.obstacle}, so nobody knows which tests are gone")
+            Line(f"nothing was pruned: {collected.obstacle}, so nobody knows which tests are gone")
         )
     else:
         told += _kept_words([test for test in missing if test not in unused])
     return told
 
 
-def _kept_words(tests: Sequence[str]) -> list[Told]:
+def _kept_words(tests: Sequence[str]) -> list[Line]:
     if not tests:
         return []
     return [
-        *(Told(f"kept in the baseline: {test}") for test in tests),
-        Told(
+        *(Line(f"kept in the baseline: {test}") for test in tests),
+        Line(
             "this run has no such tests, but their functions are still there, or may be: another "
             "machine or other options may run them. If none does, remove them with "
             "--aerobust-prune-all"

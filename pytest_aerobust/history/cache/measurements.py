@@ -114,19 +114,19 @@ def aside(reason: NotFollowedError, holder: str = "subject") -> str:
     )
 
 
-class Found(NamedTuple):
+class CacheAccess(NamedTuple):
     """Where a contract's measurements are kept.
 
     Attributes:
-        shelves: None where they are not.
+        measurements: None where they are not.
         note: Why not, where a reader should know.
     """
 
-    shelves: "Shelves | None" = None
+    measurements: "CachedMeasurements | None" = None
     note: str = ""
 
 
-class Shelves:
+class CachedMeasurements:
     """Where the measurements of one subject are kept.
 
     Args:
