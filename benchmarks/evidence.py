@@ -16,7 +16,7 @@ from models import FOLDER, robust, test_images, undefended
 from lightning_modules import Digits, PaperNetwork, VanillaAutoencoder, fit_or_load
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.waivers import CHECKS, Waivers, checked_waivers
-from pytest_aerobust.evidence.weigh import Remembered
+from pytest_aerobust.evidence.weigh import KnownFindings
 from pytest_aerobust.measurement.measure import measure
 from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.subjects.subject import Subject, build_subject
@@ -26,7 +26,7 @@ IMAGES = 1000
 OFF = checked_waivers(dict.fromkeys(CHECKS, "timed without"))
 
 
-def seconds(subject: Subject, attack: str, eps: float, off: Waivers, known: Remembered) -> float:
+def seconds(subject: Subject, attack: str, eps: float, off: Waivers, known: KnownFindings) -> float:
     measurement = Measurement(chosen(attack, "linf", None, None), eps, "white-box", waivers=off)
     started = time.perf_counter()
     measure(subject, measurement, remembered=known)
@@ -37,7 +37,7 @@ def compare(name: str, subject: Subject, attack: str, eps: float) -> None:
     times, ratios, again = [], [], []
     for _ in range(ROUNDS):
         alone = seconds(subject, attack, eps, OFF, {})
-        known: Remembered = {}
+        known: KnownFindings = {}
         times.append(alone)
         ratios.append(seconds(subject, attack, eps, (), known) / alone)
         again.append(seconds(subject, attack, eps, (), known) / alone)

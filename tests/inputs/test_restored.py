@@ -574,7 +574,7 @@ import json
 import torch
 from torch import nn
 from pytest_aerobust import evaluate, robust
-from pytest_aerobust.contract.contract import cases
+from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.verdict.judge import judge
 
