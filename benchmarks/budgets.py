@@ -9,17 +9,16 @@ at the largest, times 25. Rounds alternate; each ratio is that of a round's pair
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from models import robust, test_images, undefended
 from speed import plain_foolbox
 from torch import nn
 
-from pytest_aerobust import epsilons
-from pytest_aerobust.contract.mark import cases
-from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.plugin.session import Parts, Session
+from pytest_aerobust import Outcome, check, epsilons
 
+_T = TypeVar("_T")
 ROUNDS = 3
 IMAGES = 1000
 BUDGETS = epsilons(0.012, 0.3, step=0.012, max_examples=25)
@@ -30,7 +29,7 @@ FLOORS: dict[str, Any] = {
 }
 
 
-def seconds(task: Callable[[], Any]) -> tuple[float, Any]:
+def seconds(task: Callable[[], _T]) -> tuple[float, _T]:
     started = time.perf_counter()
     found = task()
     return time.perf_counter() - started, found
@@ -39,21 +38,20 @@ def seconds(task: Callable[[], Any]) -> tuple[float, Any]:
 def compare(name: str, model: nn.Module) -> None:
     data = test_images(IMAGES)
 
-    def judged(eps: Any, floor: Any, full: bool) -> Any:
-        (case,) = cases(attack="bim", eps=eps, min_acc=floor)
-        parts = Parts(model, data, None, (0, 1), None)
-        return Session(Settings(full=full)).guard(case.contract, parts, "test").check()
+    def judged(eps: Any, floor: Any, full: bool) -> Outcome:
+        return check(model, data, "bim", eps, min_acc=floor, full=full)
 
     for words, floor in FLOORS.items():
         ratios, foolbox = [], []
         for _ in range(ROUNDS):
-            one, _ = seconds(lambda floor=floor: judged(0.3, floor, full=True))
-            all_of_them, found = seconds(lambda floor=floor: judged(BUDGETS, floor, full=False))
-            plain, _ = seconds(lambda: plain_foolbox(model, *data, batch=128))
+            one, _ = seconds(partial(judged, 0.3, floor, full=True))
+            all_of_them, found = seconds(partial(judged, BUDGETS, floor, full=False))
+            plain, _ = seconds(partial(plain_foolbox, model, *data, batch=128))
+            failing = None if found.boundary is None else found.boundary.failing
             ratios.append(all_of_them / one)
             foolbox.append(25 * plain / all_of_them)
         print(
-            f"{name:<12}{words:<38}{found.verdict.outcome:<8}{found.boundary.failing or '-':<8}"
+            f"{name:<12}{words:<38}{found.verdict.outcome:<8}{failing or '-':<8}"
             f"{statistics.median(ratios):>6.1f}x ({min(ratios):.1f}..{max(ratios):.1f})"
             f"{statistics.median(foolbox):>8.0f}x less than Foolbox",
             flush=True,

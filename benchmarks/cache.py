@@ -18,8 +18,9 @@ from torch import nn
 
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.history.cache.store import Cache
+from pytest_aerobust.measurement.binding import Parts
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.plugin.session import Parts, Session
+from pytest_aerobust.plugin.session import Session
 
 ROUNDS = 3
 

@@ -4,6 +4,8 @@ It lies beside `models.py` and not in it, since what is written there is part of
 checkpoints of its models are known by.
 """
 
+from collections.abc import Sequence
+
 import torch
 from models import EPS, FOLDER, RobustConvNet, undefended
 from torch import Tensor, nn
@@ -37,7 +39,7 @@ class FilteredConvNet(RobustConvNet):
         self.classifier = undefended()
         self.network = nn.Sequential(self.filter, self.classifier)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         inputs, labels = batch
         ramp = 2 * self.trainer.global_step / self.trainer.estimated_stepping_batches
         seen = self.filter(self._attacked(inputs, labels, EPS * min(1.0, max(ramp, 0.01))))

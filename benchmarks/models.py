@@ -3,6 +3,7 @@
 ``python benchmarks/train.py`` trains both; the checkpoints are kept in ``benchmarks/.models``.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ class Unwatched:
     def saw_gradients(self, rows: Tensor, gradients: Tensor) -> None:
         """Nothing to learn from them here."""
 
+    def saw_answers(self, rows: Tensor) -> None:
+        """Nobody counts them here."""
+
 
 class RobustConvNet(ConvNet):
     """A convnet trained on PGD examples of itself, the budget ramped up over the first half.
@@ -37,7 +41,7 @@ class RobustConvNet(ConvNet):
 
     STEPS = 3
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         inputs, labels = batch
         ramp = 2 * self.trainer.global_step / self.trainer.estimated_stepping_batches
         eps = EPS * min(1.0, max(ramp, 0.01))

@@ -16,26 +16,18 @@ from foolbox.attacks import LinfBasicIterativeAttack
 from models import EPS, robust, test_images, undefended
 from torch import Tensor, nn
 
-from pytest_aerobust.contract.arguments import checked_floor
-from pytest_aerobust.contract.attack import chosen
-from pytest_aerobust.contract.floors import Floors
-from pytest_aerobust.measurement.measure import measure
-from pytest_aerobust.measurement.measurement import Measurement
-from pytest_aerobust.subjects.subject import build_subject
-from pytest_aerobust.verdict.judge import judge
-from pytest_aerobust.verdict.need import needed
+from pytest_aerobust import check, evaluate
 
 ROUNDS = 7
 IMAGES = 1000
-MEASUREMENT = Measurement(chosen("bim", "linf", None, None), EPS, "white-box")
-FLOORS = Floors(min_acc=checked_floor("min_acc", 0.9))
+FLOOR = 0.9
 
 
 def plain_foolbox(model: nn.Module, inputs: Tensor, labels: Tensor, batch: int) -> int:
     """Survivors of Foolbox's own attack, in batches."""
     fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
     attack, survivors = LinfBasicIterativeAttack(), 0
-    for x, y in zip(inputs.split(batch), labels.split(batch), strict=True):
+    for x, y in zip(torch.split(inputs, batch), torch.split(labels, batch), strict=True):
         with torch.no_grad():
             right = model(x).argmax(dim=1) == y
         _, _, beaten = attack(fmodel, x, y, epsilons=EPS)
@@ -44,16 +36,11 @@ def plain_foolbox(model: nn.Module, inputs: Tensor, labels: Tensor, batch: int) 
 
 
 def full(model: nn.Module, inputs: Tensor, labels: Tensor) -> int:
-    return measure(build_subject(model, (inputs, labels)), MEASUREMENT).unfiltered.survivors
+    return evaluate(model, (inputs, labels), attack="bim", eps=EPS).unfiltered.survivors
 
 
 def to_verdict(model: nn.Module, inputs: Tensor, labels: Tensor) -> str:
-    evaluation = measure(
-        build_subject(model, (inputs, labels)),
-        MEASUREMENT,
-        need=lambda e: needed(judge(FLOORS, e)),
-    )
-    return judge(FLOORS, evaluation).outcome
+    return check(model, (inputs, labels), "bim", EPS, min_acc=FLOOR).verdict.outcome
 
 
 def seconds(task: Callable[[], object]) -> float:
@@ -64,7 +51,7 @@ def seconds(task: Callable[[], object]) -> float:
 
 def compare(name: str, model: nn.Module) -> None:
     inputs, labels = test_images(IMAGES)
-    tasks = {
+    tasks: dict[str, Callable[[], object]] = {
         "Foolbox 128": lambda: plain_foolbox(model, inputs, labels, 128),
         "Foolbox 1000": lambda: plain_foolbox(model, inputs, labels, 1000),
         "in full": lambda: full(model, inputs, labels),
@@ -85,6 +72,6 @@ def compare(name: str, model: nn.Module) -> None:
 
 
 if __name__ == "__main__":
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, floor 0.9")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, floor {FLOOR}")
     compare("undefended", undefended())
     compare("robust", robust())

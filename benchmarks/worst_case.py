@@ -40,7 +40,7 @@ def autoattack(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     attack = AutoAttack(model, norm="Linf", eps=EPS, version="standard", device="cpu", seed=0)
     found, _ = attack.run_standard_evaluation(inputs, labels, batch_size=100)
     with torch.no_grad():
-        return (model(found).argmax(dim=1) == labels).float().mean().item()
+        return float((model(found).argmax(dim=1) == labels).float().mean())
 
 
 def worst_case(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
@@ -48,7 +48,9 @@ def worst_case(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     return evaluate(model, (inputs, labels), attack="worst-case", eps=EPS).unfiltered.accuracy
 
 
-def timed(attack: Callable[[nn.Module, Tensor, Tensor], float], model: nn.Module) -> tuple:
+def timed(
+    attack: Callable[[nn.Module, Tensor, Tensor], float], model: nn.Module
+) -> tuple[float, float]:
     inputs, labels = test_images(IMAGES)
     started = time.process_time()
     return attack(model, inputs, labels), time.process_time() - started

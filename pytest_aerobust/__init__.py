@@ -11,18 +11,21 @@ from pytest_aerobust.contract.mark import robust
 from pytest_aerobust.errors import (
     AerobustError,
     AttackError,
+    BaselineError,
     ContractError,
     DataError,
     ExamplesError,
     FilterError,
     FloorBroken,
     Inconclusive,
+    MemoryFileError,
     ModelError,
     SubjectError,
     UndecidedError,
 )
 from pytest_aerobust.results.arm import Arm, Interval
-from pytest_aerobust.results.evaluation import Evaluation, Evidence
+from pytest_aerobust.results.curve import ArmCurve, Curve
+from pytest_aerobust.results.evaluation import Evaluation, Evidence, Memory, Queries, Regression
 
 if TYPE_CHECKING:
     from pytest_aerobust.counterexamples.collector import Counterexample, Counterexamples
@@ -32,7 +35,9 @@ if TYPE_CHECKING:
         ReplayedExample,
         replay,
     )
-    from pytest_aerobust.measurement.evaluate import evaluate
+    from pytest_aerobust.measurement.evaluate import curve, evaluate
+    from pytest_aerobust.proving.check import check
+    from pytest_aerobust.proving.outcome import Outcome
     from pytest_aerobust.subjects.stored import load_estimator
 
 __version__ = "0.1.0"
@@ -40,10 +45,13 @@ __version__ = "0.1.0"
 __all__ = [
     "AerobustError",
     "Arm",
+    "ArmCurve",
     "AttackError",
+    "BaselineError",
     "ContractError",
     "Counterexample",
     "Counterexamples",
+    "Curve",
     "DataError",
     "Evaluation",
     "Evidence",
@@ -52,12 +60,19 @@ __all__ = [
     "FloorBroken",
     "Inconclusive",
     "Interval",
+    "Memory",
+    "MemoryFileError",
     "ModelError",
+    "Outcome",
+    "Queries",
+    "Regression",
     "Replayed",
     "ReplayedContract",
     "ReplayedExample",
     "SubjectError",
     "UndecidedError",
+    "check",
+    "curve",
     "epsilons",
     "evaluate",
     "load_estimator",
@@ -68,6 +83,9 @@ __all__ = [
 
 # What needs torch or skops, and where it is.
 _HEAVY = {
+    "check": "pytest_aerobust.proving.check",
+    "curve": "pytest_aerobust.measurement.evaluate",
+    "Outcome": "pytest_aerobust.proving.outcome",
     "evaluate": "pytest_aerobust.measurement.evaluate",
     "load_estimator": "pytest_aerobust.subjects.stored",
     "Counterexample": "pytest_aerobust.counterexamples.collector",

@@ -2,35 +2,34 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Never, cast
+from typing import Any, Unpack, cast
 
 import pytest
 
 from pytest_aerobust.contract.arguments import (
-    FilterGradient,
     checked_confidence,
-    checked_count,
     checked_feature_bounds,
-    checked_filter_gradient,
     checked_fixture,
     checked_mutable,
-    checked_statistics,
     checked_switch,
-    checked_threat,
 )
 from pytest_aerobust.contract.attack import chosen, no_attack
 from pytest_aerobust.contract.budgets import checked_budgets
-from pytest_aerobust.contract.catalogue import NOTHING, Norm, Threat
+from pytest_aerobust.contract.catalogue import NOTHING
 from pytest_aerobust.contract.contract import Contract
+from pytest_aerobust.contract.demands import (
+    DemandArguments,
+    checked_measurement,
+    defaults,
+    refuse_unknown,
+)
 from pytest_aerobust.contract.disturbances import DISTURBANCES
-from pytest_aerobust.contract.floors import FloorArgument, checked_floors
-from pytest_aerobust.contract.targets import Rule, checked_target
+from pytest_aerobust.contract.floors import checked_floors
 from pytest_aerobust.contract.vary import checked_vary
-from pytest_aerobust.contract.waivers import Strength, checked_strength, checked_waivers
-from pytest_aerobust.errors import ContractError, did_you_mean
+from pytest_aerobust.errors import ContractError
 
 
 @dataclass(frozen=True)
@@ -46,37 +45,14 @@ def robust(
     attack: Any = None,
     eps: Any = None,
     *,
-    vary: Mapping[str, Any] | None = None,
-    norm: Norm | None = None,
-    threat: Threat | None = None,
-    target: int | Mapping[int, int] | Rule | None = None,
-    min_acc: FloorArgument = None,
-    max_drop: FloorArgument = None,
-    min_gain: float | None = None,
-    max_regression: float | None = None,
-    max_target_hits: FloorArgument = None,
-    min_clean_acc: float | None = None,
     model: str = "aerobust_model",
     data: str = "aerobust_data",
     filter: str | None = "aerobust_filter",
     bounds: Any = None,
     mutable: Any = "aerobust_mutable",
-    mean: float | Sequence[float] | None = None,
-    std: float | Sequence[float] | None = None,
-    filter_gradient: FilterGradient | None = None,
-    eot: int | None = None,
-    steps: int | None = None,
-    attack_args: Mapping[str, Any] | None = None,
-    samples: int | None = None,
-    seed: int | None = None,
-    queries: int | None = None,
-    confidence: float | None = None,
-    sequential: bool = False,
-    waive: Mapping[str, str] | None = None,
-    strength: Strength = "standard",
     marks: Any = (),
     id: str | None = None,
-    **unknown: Never,
+    **demands: Unpack[DemandArguments],
 ) -> pytest.MarkDecorator:
     """State how much attack the pipeline must withstand.
 
@@ -88,6 +64,20 @@ def robust(
         eps: Budget in the units of the data: a number of at least 0, a list of numbers
             (each may be a ``pytest.param`` with marks), :func:`epsilons`, or a Hypothesis
             strategy of such numbers.
+        model: Name of the fixture that gives the model.
+        data: Name of the fixture that gives inputs and labels.
+        filter: Name of the fixture that gives the filter; None tests the bare model.
+        bounds: Smallest and largest value of an input; the fixture's by default. Either may be
+            an array of one number a feature, or of any shape that broadcasts to a sample's, such
+            as ``(C, 1, 1)``.
+        mutable: Which features the attacker may change: an array of booleans that broadcasts to a
+            sample's shape, or the name of the fixture that gives it. None lets all change.
+        marks: Mark or marks for the items of this contract, such as ``pytest.mark.xfail``.
+        id: Id of the item, for a contract that gives only one.
+        demands: How it is measured, and what is demanded; a misspelt argument is named with its
+            nearest relative.
+
+    Keyword Args:
         vary: What Hypothesis varies, by name, as strategies: ``steps``, ``target`` and ``seed`` of
             the attack, and ordinary disturbances of the images before it: ``rotation`` (degrees,
             counter-clockwise), ``shift`` (pixels, or pairs down and right), ``blur`` (standard
@@ -113,14 +103,6 @@ def robust(
         max_target_hits: Largest share of the attacked samples that may reach the target, or a
             curve.
         min_clean_acc: Least accuracy before any attack, in [0, 1].
-        model: Name of the fixture that gives the model.
-        data: Name of the fixture that gives inputs and labels.
-        filter: Name of the fixture that gives the filter; None tests the bare model.
-        bounds: Smallest and largest value of an input; the fixture's by default. Either may be
-            an array of one number a feature, or of any shape that broadcasts to a sample's, such
-            as ``(C, 1, 1)``.
-        mutable: Which features the attacker may change: an array of booleans that broadcasts to a
-            sample's shape, or the name of the fixture that gives it. None lets all change.
         mean: Subtracted in front of the model, one number or one a channel, so that eps and
             bounds stay in the units of the data.
         std: Divides what is left, likewise.
@@ -148,19 +130,21 @@ def robust(
             the result: ``{"noise": "trained on noise, see ticket 7"}``.
         strength: How much evidence a pass needs: ``"standard"``, at most a fifth of the attack's
             own cost, or ``"thorough"``, which adds dearer checks.
-        marks: Mark or marks for the items of this contract, such as ``pytest.mark.xfail``.
-        id: Id of the item, for a contract that gives only one.
-        unknown: Nothing; a misspelt argument is named with its nearest relative.
 
     Raises:
         ContractError: An argument that can't be meant; the message names it, what came and
             what was expected.
     """
     __tracebackhide__ = True  # pytest then shows the line of the mark, not ours
-    given = {name: value for name, value in locals().items() if name in _ARGUMENTS}
-    demanded = {name: value for name, value in given.items() if value is not _DEFAULTS.get(name)}
+    own = {name: value for name, value in locals().items() if name in _OWN}
+    given = {**own, **demands}
+    demanded = {
+        name: value
+        for name, value in given.items()
+        if name not in _DEFAULTS or value is not _DEFAULTS[name]
+    }
     try:
-        cases(**demanded, **unknown)
+        cases(**demanded)
     except ContractError as error:
         raise error.with_traceback(None) from None
     if _unguarded():
@@ -180,9 +164,9 @@ def _unguarded() -> bool:
     return "PYTEST_VERSION" in os.environ and "pytest_aerobust.plugin" not in sys.modules
 
 
-_DEFAULTS: Mapping[str, Any] = robust.__kwdefaults__ or {}
-
-_ARGUMENTS = ("attack", "eps", *_DEFAULTS)
+# The arguments of a mark that nothing else has, and all of them.
+_OWN: Mapping[str, Any] = {"attack": None, "eps": None, **(robust.__kwdefaults__ or {})}
+_DEFAULTS: Mapping[str, Any] = {**_OWN, **defaults(DemandArguments)}
 
 
 def cases(*positional: Any, **named: Any) -> list[Case]:
@@ -193,23 +177,13 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
     """
     given = _bound(positional, named)
     shared = {
-        "target": checked_target(given["target"]),
+        **checked_measurement(given),
         "floors": checked_floors(given),
-        "threat": checked_threat(given["threat"]),
         "model": checked_fixture("model", given["model"]),
         "data": checked_fixture("data", given["data"]),
         "filter": checked_fixture("filter", given["filter"], optional=True),
         "bounds": None if given["bounds"] is None else checked_feature_bounds(given["bounds"]),
         "mutable": checked_mutable(given["mutable"]),
-        "mean": checked_statistics("mean", given["mean"]),
-        "std": checked_statistics("std", given["std"], positive=True),
-        "filter_gradient": checked_filter_gradient(given["filter_gradient"]),
-        "eot": checked_count("eot", given["eot"], least=1),
-        "samples": checked_count("samples", given["samples"], least=1),
-        "seed": checked_count("seed", given["seed"], least=0),
-        "waivers": checked_waivers(given["waive"]),
-        "strength": checked_strength(given["strength"]),
-        "queries": checked_count("queries", given["queries"], least=1),
         "vary": checked_vary(given["vary"]),
         "confidence": checked_confidence(given["confidence"]),
         "sequential": checked_switch("sequential", given["sequential"]),
@@ -224,7 +198,7 @@ def cases(*positional: Any, **named: Any) -> list[Case]:
             if attack.value is NOTHING
             else chosen(attack.value, given["norm"], given["steps"], given["attack_args"])
         )
-        contract = Contract(choice, checked_budgets(eps.value), **cast("dict[str, Any]", shared))
+        contract = Contract(choice, checked_budgets(eps.value), **shared)
         contract.check()
         own = contract.named(
             attack.id or contract.attack.spec.name, eps.id or f"eps{contract.eps_text}"
@@ -246,18 +220,14 @@ def _bound(positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, A
             f"robust() takes attack and eps by position, but {len(positional)} came; "
             "name the others"
         )
-    given = dict(_DEFAULTS) | dict(zip(("attack", "eps"), positional, strict=False))
-    for name, value in named.items():
-        if name not in _ARGUMENTS:
-            raise ContractError(
-                f"robust() has no argument {name!r}: {did_you_mean(name, _ARGUMENTS)}"
-            )
-        given[name] = value
+    stated = {**dict(zip(("attack", "eps"), positional, strict=False)), **named}
+    refuse_unknown("robust", stated, _DEFAULTS)
+    given = {**_DEFAULTS, **stated}
     vary = dict(checked_vary(given["vary"]))
-    if vary.keys() & DISTURBANCES.keys() and not {"attack", "eps"} & given.keys():
+    if vary.keys() & DISTURBANCES.keys() and not {"attack", "eps"} & stated.keys():
         return given | {"attack": NOTHING, "eps": 0.0}
     for name in ("attack", "eps"):
-        if name not in given:
+        if name not in stated:
             raise ContractError(
                 f"robust() needs {name}, as in robust(attack='bim', eps=0.3, min_acc=0.9)"
             )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +19,34 @@ from pytest_aerobust.measurement.measure import in_full, measure
 from pytest_aerobust.measurement.measurement import Measurement, OnProgress, silent
 from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.results.arm import EXEMPT, FELL, WRONG, Arm
-from pytest_aerobust.results.evaluation import ArmCurve, Curve, Evaluation, Queries
+from pytest_aerobust.results.curve import ArmCurve, Curve
+from pytest_aerobust.results.evaluation import Evaluation, Queries
 from pytest_aerobust.subjects.subject import Subject
 from pytest_aerobust.verdict.need import Need
 
 # Steps of a curve whose budgets nobody names.
 _STEPS = 10
+
+
+def checked_points(budgets: Any) -> list[float]:
+    """The budgets of a curve, rising.
+
+    Raises:
+        ContractError: None, or one that is no number of at least 0.
+    """
+    if not isinstance(budgets, Iterable) or isinstance(budgets, str):
+        raise ContractError(
+            f"curve(budgets={budgets!r}): expected a list of budgets, as in [0.1, 0.2]"
+        )
+    points = sorted(set(map(checked_eps, budgets)))
+    if not points:
+        raise ContractError("curve(budgets=[]): expected at least one budget")
+    return points
+
+
+def steps_to(largest: float) -> list[float]:
+    """Ten equal steps up to a budget."""
+    return [largest * (step + 1) / _STEPS for step in range(_STEPS)]
 
 
 def _complete(evaluation: Evaluation) -> Need:
@@ -98,7 +120,7 @@ class Campaign:
             trail=trail,
             device=self._device,
         )
-        self._last = self.followed(self._with_queries(found))
+        self._last = self._with_queries(found)
         return self._last
 
     def _with_queries(self, found: Evaluation) -> Evaluation:
@@ -108,34 +130,27 @@ class Campaign:
             self._asked[found.eps] = max(asked, found.queries, key=lambda each: each.most)
         return replace(found, queries=self._asked.get(found.eps))
 
-    def followed(self, found: Evaluation) -> Evaluation:
-        """An evaluation of this subject, whose curve can be measured."""
-        return replace(found, follow=partial(self._follow, found.eps))
-
-    def _follow(self, largest: float, budgets: Sequence[float] | None) -> Curve:
-        """A curve from what is known so far, of which nothing comes back.
+    def curve(self, points: Sequence[float]) -> Curve:
+        """Accuracy over budgets from what is known so far, of which nothing comes back.
 
         Nobody weighs the evidence of its budgets, so no verdict may rest on them; and whoever
-        keeps the examples of the evaluation would lose them to those of other budgets.
+        keeps the examples of an evaluation would lose them to those of other budgets.
+
+        Args:
+            points: The budgets, rising; at least one.
+
+        Raises:
+            ContractError: There is no attack whose budgets could be followed.
         """
+        if self._measurement.attack is NO_ATTACK:
+            raise ContractError("curve(): there is no attack whose budgets could be followed")
         branch = copy(self)
         branch._on_examples = unseen
         branch._carried, branch._asked = deepcopy(self._carried), dict(self._asked)
-        return branch._curve(largest, budgets)
+        return branch._curve(points)
 
-    def _curve(self, largest: float, budgets: Sequence[float] | None) -> Curve:
+    def _curve(self, points: Sequence[float]) -> Curve:
         """From the largest budget down: who stands there is not attacked again."""
-        if self._measurement.attack is NO_ATTACK:
-            raise ContractError("curve(): there is no attack whose budgets could be followed")
-        steps = [largest * (step + 1) / _STEPS for step in range(_STEPS)]
-        if budgets is not None and not isinstance(budgets, Iterable):
-            raise ContractError(
-                f"curve(budgets={budgets!r}): expected a list of budgets, as in [0.1, 0.2]"
-            )
-        wanted = steps if budgets is None else map(checked_eps, budgets)
-        points = sorted(set(wanted))
-        if not points:
-            raise ContractError("curve(budgets=[]): expected at least one budget")
         first = {eps: self.measure(eps, _complete) for eps in reversed(points)}
         # What larger budgets left open smaller ones may have settled; who was asked stays told.
         found = tuple(_joined(first[eps], self.measure(eps, _complete)) for eps in points)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.catalogue import Threat
+from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.contract.disturbances import Disturbances
 from pytest_aerobust.contract.targets import Target
 from pytest_aerobust.contract.waivers import Strength, Waivers
@@ -68,6 +69,30 @@ class Measurement:
     queries: int | None = None
     disturbances: Disturbances = ()
     compared: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        contract: Contract,
+        eps: float,
+        threat: Threat,
+        seed: int,
+        disturbances: Disturbances = (),
+        compared: bool = True,
+    ) -> "Measurement":
+        """What a contract has measured at a budget, under a threat and by a seed."""
+        return cls(
+            contract.attack,
+            eps,
+            threat,
+            contract.target,
+            seed,
+            contract.waivers,
+            contract.strength,
+            contract.queries,
+            disturbances,
+            compared,
+        )
 
     @property
     def behind_filter(self) -> bool:

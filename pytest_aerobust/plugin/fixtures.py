@@ -32,7 +32,7 @@ def session_of(config: pytest.Config) -> "Session":
 
 @pytest.fixture
 def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
-    from pytest_aerobust.plugin.session import Parts
+    from pytest_aerobust.measurement.binding import Parts
 
     config, contract = request.config, request.param.contract
     saved = None

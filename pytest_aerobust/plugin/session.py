@@ -3,16 +3,12 @@
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, cast
 
 import torch
 
-from pytest_aerobust.contract.arguments import checked_feature_bounds, checked_mask
 from pytest_aerobust.contract.attack import AttackChoice
 from pytest_aerobust.contract.contract import Contract
-from pytest_aerobust.errors import ContractError
 from pytest_aerobust.history.attack_code import AttackCodes
 from pytest_aerobust.history.baseline.comparison import BaselineComparison
 from pytest_aerobust.history.baseline.entries import Entry, read_baseline
@@ -27,24 +23,13 @@ from pytest_aerobust.history.cache.readings import Readings
 from pytest_aerobust.history.cache.store import Cache
 from pytest_aerobust.history.fingerprints import DataPrints
 from pytest_aerobust.history.memory import of_todays
+from pytest_aerobust.measurement.binding import Parts, bound_subject
 from pytest_aerobust.measurement.carried import RememberedExamples
 from pytest_aerobust.measurement.measurement import OnProgress, silent
 from pytest_aerobust.options.settings import Settings
 from pytest_aerobust.proving.bound_contract import BoundContract
 from pytest_aerobust.proving.robustness import Robustness
-from pytest_aerobust.subjects.subject import Subject, build_subject
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the user's fixtures give, as it came."""
-
-    model: Any
-    data: Any
-    filter: Any
-    bounds: Any
-    unfiltered_model: Any
-    mutable: Any = None
+from pytest_aerobust.subjects.subject import Subject
 
 
 class Session:
@@ -89,59 +74,38 @@ class Session:
             SubjectError: What can't be evaluated, with the reason.
         """
         costs = self.settings.costs(contract)
-        subject = build_subject(
-            parts.model,
-            self._readings.of(parts.data),
-            parts.filter,
-            bounds=contract.bounds or checked_feature_bounds(parts.bounds),
-            mutable=checked_mask(parts.mutable),
-            unfiltered_model=parts.unfiltered_model,
-            mean=contract.mean,
-            std=contract.std,
-            filter_gradient=contract.filter_gradient,
-            draws=contract.eot or 1,
-            samples=costs.samples,
-            shuffle=contract.sequential,
-            seed=costs.seed or 0,
-        )
-        if subject.filter is None and contract.floors.min_gain is not None:
-            raise ContractError(
-                "min_gain compares with and without the filter, but the fixture "
-                f"{contract.filter} gives None"
-            )
-        if subject.filter is None and contract.filter_gradient is not None:
-            raise ContractError(
-                f"filter_gradient={contract.filter_gradient!r} says how gradients pass the filter, "
-                f"but the fixture {contract.filter} gives None"
-            )
-        # Nothing about the model is remembered from other tests: it may be another by now.
-        bound = BoundContract(contract, subject, self.settings, test, {})
+        data = self._readings.of(parts.data)
+        subject = bound_subject(contract, parts, data, costs.samples, costs.seed or 0)
         return Robustness(
-            replace(
-                bound,
+            BoundContract(
+                contract,
+                subject,
+                self.settings,
+                test,
+                # Nothing about the model is remembered from other tests: it may be another by now.
+                {},
                 drawn_by=drawn_by,
                 on_progress=self._watch(test),
                 past=self._past(contract, subject, test),
-                tried=self._tried(bound),
+                tried=self._tried(contract, subject, test),
                 find_measurements=partial(
                     self._measurements, contract.attack, subject, parts, costs.device
                 ),
             )
         )
 
-    def _tried(self, bound: BoundContract) -> RememberedExamples | None:
+    def _tried(self, contract: Contract, subject: Subject, test: str) -> RememberedExamples | None:
         """Examples of earlier runs, where the contract's attacker could have made them.
 
         Whoever knows all of the pipeline can make any input in the ball. A gray-box attacker can
         make what he crafts on the model of today alone, and one who asks pays for each answer.
         """
-        folder, contract = self.settings.memory, bound.contract
-        if folder is None or not contract.single or self.settings.replay is not None:
+        settings, samples = self.settings, subject.samples
+        if settings.memory is None or not contract.single or settings.replay is not None:
             return None
-        if bound.measurement(cast("float", contract.eps)).threat != "white-box":
+        if contract.threat_under(settings.threat, subject.filter is not None) != "white-box":
             return None
-        samples = bound.subject.samples
-        return of_todays(folder, bound.test, self._prints.of(samples), samples.inputs)
+        return of_todays(settings.memory, test, self._prints.of(samples), samples.inputs)
 
     def _measurements(
         self, attack: AttackChoice, subject: Subject, parts: Parts, device: str | None

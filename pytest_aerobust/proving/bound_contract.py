@@ -87,15 +87,11 @@ class BoundContract:
     def measurement(self, eps: float) -> Measurement:
         """What is measured at a budget, as the contract states it."""
         contract = self.contract
-        return Measurement(
-            contract.attack,
+        return Measurement.of(
+            contract,
             eps,
             contract.threat_under(self.settings.threat, self.subject.filter is not None),
-            contract.target,
             self.costs.seed or 0,
-            contract.waivers,
-            contract.strength,
-            contract.queries,
             compared=contract.floors.min_gain is not None,
         )
 

@@ -1,5 +1,6 @@
 """The proof of a contract over many budgets."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any, cast
@@ -11,11 +12,12 @@ from pytest_aerobust.contract.arguments import checked_eps
 from pytest_aerobust.contract.budgets import Drawn, Epsilons
 from pytest_aerobust.counterexamples.collector import unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.measurement.campaign import Campaign
+from pytest_aerobust.measurement.campaign import Campaign, checked_points, steps_to
 from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.proving.bound_contract import BoundContract
 from pytest_aerobust.proving.drawing import Boundary, boundary_words, drawn_budgets, find_boundary
 from pytest_aerobust.proving.outcome import Outcome
+from pytest_aerobust.results.curve import Curve
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.verdict.need import Need
 
@@ -68,6 +70,11 @@ class ManyBudgets:
             )
         return self._evaluation(asked, full=True)
 
+    def curve(self, budgets: Sequence[float] | None) -> Curve:
+        """Accuracy over budgets, by default over ten steps up to the contract's largest."""
+        points = steps_to(self._points[-1]) if budgets is None else checked_points(budgets)
+        return self._campaign.curve(points)
+
     def prove(self) -> Outcome:
         """Measure as much as the verdict needs, and judge."""
         return self._recalled() or self._kept(self._proved())
@@ -97,7 +104,7 @@ class ManyBudgets:
         if kept is None:
             return None
         evaluation, more = kept
-        outcome = Outcome(self._campaign.followed(evaluation), self._bound.judge(evaluation))
+        outcome = Outcome(evaluation, self._bound.judge(evaluation))
         failed = outcome.verdict.outcome == "failed"
         if failed and not cached.recall_worst(evaluation, self.kept):
             return None

@@ -1,5 +1,6 @@
 """The proof of a contract that asks one question: one budget, and nothing that varies."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import cast
@@ -7,10 +8,11 @@ from typing import cast
 from pytest_aerobust.contract.arguments import checked_eps
 from pytest_aerobust.counterexamples.collector import unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.measurement.campaign import Campaign
+from pytest_aerobust.measurement.campaign import Campaign, checked_points, steps_to
 from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.proving.bound_contract import BoundContract
 from pytest_aerobust.proving.outcome import Outcome
+from pytest_aerobust.results.curve import Curve
 from pytest_aerobust.results.evaluation import Evaluation
 from pytest_aerobust.verdict.need import Need
 
@@ -52,6 +54,11 @@ class OneBudget:
             )
         return self._evaluation(full=True)
 
+    def curve(self, budgets: Sequence[float] | None) -> Curve:
+        """Accuracy over budgets, by default over ten steps up to the contract's."""
+        points = steps_to(self._eps) if budgets is None else checked_points(budgets)
+        return self._campaign.curve(points)
+
     def prove(self) -> Outcome:
         """Measure as much as the verdict needs, and judge."""
         evaluation = self._evaluation(self._bound.full)
@@ -68,7 +75,7 @@ class OneBudget:
     def _evaluation(self, full: bool) -> Evaluation:
         if self._measured is None or (full and not self._measured.complete):
             measure = self._first if self._bound.past is None else self._apart
-            self._measured = self._bound.noted(self._campaign.followed(measure(full)))
+            self._measured = self._bound.noted(measure(full))
         return self._measured
 
     def _first(self, full: bool) -> Evaluation:

@@ -10,7 +10,7 @@ from pytest_aerobust.counterexamples.files import Saved
 from pytest_aerobust.errors import FloorBroken, Inconclusive
 from pytest_aerobust.history.baseline.entries import Entry
 from pytest_aerobust.proving.drawing import Boundary, Search
-from pytest_aerobust.results.evaluation import Evaluation
+from pytest_aerobust.results.evaluation import Evaluation, Evidence
 from pytest_aerobust.verdict.judge import Verdict
 from pytest_aerobust.verdict.words import explain, headline
 
@@ -39,20 +39,45 @@ class Outcome:
     entry: Entry | None = None
     worst: Saved | None = None
 
-    def enforce(self, rerun: str, replay: str | None = None) -> None:
+    def __str__(self) -> str:
+        return self.words
+
+    @property
+    def passed(self) -> bool:
+        """Whether the floors hold, and nothing speaks against it."""
+        return self.verdict.outcome == "passed"
+
+    @property
+    def failed(self) -> bool:
+        """Whether a floor is broken."""
+        return self.verdict.outcome == "failed"
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether no floor is broken, but the evidence is void, or too little for a verdict."""
+        return not (self.passed or self.failed)
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """What was found about the run itself."""
+        return self.evaluation.evidence
+
+    def enforce(self, rerun: str | None = None, replay: str | None = None) -> None:
         """Raise what the verdict means for a test, with the words that a person needs.
 
+        What is raised are pytest's own failures, which derive from `BaseException`.
+
         Args:
-            rerun: The command that runs the test again.
+            rerun: The command that runs the test again; None where there is none.
             replay: The command that shows its stored counterexamples again.
 
         Raises:
             FloorBroken: A floor does not hold.
             Inconclusive: The floors hold, the evidence is void.
         """
-        if self.verdict.outcome == "failed":
+        if self.failed:
             raise FloorBroken(self._words(rerun, replay), pytrace=False)
-        if self.verdict.outcome != "passed":
+        if self.inconclusive:
             raise Inconclusive(self._words(rerun, replay), pytrace=False)
 
     @property
@@ -60,10 +85,11 @@ class Outcome:
         """The verdict with the numbers and the evidence, and what it says of all budgets."""
         return "\n  ".join(filter(None, (explain(self.verdict, self.evaluation), self.settled)))
 
-    def _words(self, rerun: str, replay: str | None) -> str:
+    def _words(self, rerun: str | None, replay: str | None) -> str:
         lines = [self.words]
-        full = "" if self.evaluation.complete else " --aerobust-full"
-        lines.append(f"run again: {rerun}{full}")
+        if rerun is not None:
+            full = "" if self.evaluation.complete else " --aerobust-full"
+            lines.append(f"run again: {rerun}{full}")
         if replay is not None:
             lines.append(
                 f"its worst cases are stored; see them again, without the attack: {replay}"

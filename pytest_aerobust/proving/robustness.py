@@ -1,5 +1,6 @@
 """What the fixture `robustness` gives: a contract that is measured on request and checked."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pytest_aerobust.proving.many_budgets import ManyBudgets
 from pytest_aerobust.proving.one_budget import OneBudget
 from pytest_aerobust.proving.outcome import Outcome
 from pytest_aerobust.proving.variations import ManyDraws
+from pytest_aerobust.results.curve import Curve
 from pytest_aerobust.results.evaluation import Evaluation
 
 
@@ -34,7 +36,7 @@ class Robustness:
         self._proof = _proof(bound)
 
     def __call__(self, eps: float | None = None) -> Evaluation:
-        """The evaluation, measured in full and once; its method ``curve`` measures others.
+        """The evaluation, measured in full and once.
 
         Args:
             eps: A budget, where the contract's budgets vary; the largest by default.
@@ -43,6 +45,18 @@ class Robustness:
             ContractError: It is none of the contract's budgets.
         """
         return self._proof.in_full(eps)
+
+    def curve(self, budgets: Sequence[float] | None = None) -> Curve:
+        """Accuracy over budgets, attacked in full wherever what is known does not settle it.
+
+        Args:
+            budgets: Numbers of at least 0 in the units of the data; by default ten equal steps up
+                to the contract's own, or its largest.
+
+        Raises:
+            ContractError: A budget that is none, or no attack whose budgets could be followed.
+        """
+        return self._proof.curve(budgets)
 
     def check(self) -> Outcome:
         """Measure as much as the verdict needs, judge, and store what proves a failure."""

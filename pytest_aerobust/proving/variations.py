@@ -1,17 +1,18 @@
 """The proof of a contract over what varies beside its budget."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from pytest_aerobust.contract.vary import draw_words
 from pytest_aerobust.counterexamples.collector import Counterexamples, unseen
 from pytest_aerobust.errors import ContractError
-from pytest_aerobust.measurement.campaign import Campaign
+from pytest_aerobust.measurement.campaign import Campaign, checked_points, steps_to
 from pytest_aerobust.measurement.variations import Variations
 from pytest_aerobust.proving.bound_contract import BoundContract
 from pytest_aerobust.proving.drawing import Search, find_failure
 from pytest_aerobust.proving.outcome import Outcome
+from pytest_aerobust.results.curve import Curve
 from pytest_aerobust.results.evaluation import Evaluation
 
 
@@ -47,19 +48,19 @@ class ManyDraws:
         stated = self._bound.contract.eps
         if eps not in (None, stated):
             raise ContractError(f"robustness({eps!r}): this contract's only budget is {stated:g}")
-        return self._campaign.followed(self._at({}, full=True).evaluation)
+        return self._at({}, full=True).evaluation
 
-    @property
-    def _campaign(self) -> Campaign:
-        """Other budgets of the contract as it is stated, for curves."""
-        bound = self._bound
-        return Campaign(
+    def curve(self, budgets: Sequence[float] | None) -> Curve:
+        """Accuracy over budgets of the contract as it is stated, by default ten up to its own."""
+        bound, eps = self._bound, cast("float", self._bound.contract.eps)
+        campaign = Campaign(
             bound.subject,
-            bound.measurement(cast("float", bound.contract.eps)),
+            bound.measurement(eps),
             remembered=bound.remembered,
             on_progress=bound.on_progress,
             device=bound.costs.device,
         )
+        return campaign.curve(steps_to(eps) if budgets is None else checked_points(budgets))
 
     def prove(self) -> Outcome:
         """Measure as much as the verdict needs, and judge."""

@@ -1,14 +1,11 @@
 """What an evaluation measured: frozen, free of arrays, and a plain dict on request."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
-from itertools import pairwise
-from math import ceil
 from typing import Any, Literal
 
 from pytest_aerobust.contract.disturbances import Disturbances
-from pytest_aerobust.errors import ContractError
 from pytest_aerobust.results.arm import Arm, Interval
 
 Weight = Literal["sound", "void", "noted", "skipped", "waived"]
@@ -152,8 +149,6 @@ class Evaluation:
         memory: What examples of earlier runs did, where the suite keeps any.
         seconds: Wall-clock time of the measurement.
         cached: Whether it was taken from the cache of an earlier run.
-        follow: Measures other budgets; None where the evaluation came from a file or another
-            process.
     """
 
     attack: str
@@ -176,26 +171,6 @@ class Evaluation:
     memory: Memory | None = None
     seconds: float = field(default=0.0, compare=False)
     cached: bool = field(default=False, compare=False)
-    follow: "Callable[[Sequence[float] | None], Curve] | None" = field(
-        default=None, compare=False, repr=False
-    )
-
-    def curve(self, budgets: Sequence[float] | None = None) -> "Curve":
-        """Accuracy over the budgets, attacked in full wherever other budgets do not settle it.
-
-        Args:
-            budgets: Numbers of at least 0 in the units of the data; by default ten equal steps
-                up to this evaluation's own.
-
-        Raises:
-            ContractError: A budget that is none, or nothing that could be attacked again.
-        """
-        if self.follow is None:
-            raise ContractError(
-                "this evaluation was read from a file or came from another process, which leaves "
-                "nothing to attack: ask what robustness() or evaluate() returned"
-            )
-        return self.follow(budgets)
 
     @property
     def pipeline(self) -> Arm:
@@ -225,7 +200,6 @@ class Evaluation:
         """Plain lists, dicts and scalars, for JSON and for other processes."""
         # Not `asdict` of the whole: it would copy every cell of the confusions to no end.
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
-        del plain["follow"]
         return plain | {
             "arguments": dict(self.arguments),
             "unfiltered": self.unfiltered.to_dict(),
@@ -260,67 +234,3 @@ class Evaluation:
             ),
         }
         return cls(**{**plain, **built})
-
-
-@dataclass(frozen=True)
-class ArmCurve:
-    """One arm's robust accuracy over the budgets.
-
-    Attributes:
-        eps: The budgets, rising.
-        accuracy: Robust accuracy at each, where undecided samples count as beaten; it never
-            rises.
-        clean_accuracy: The same at budget 0.
-        nearest: Of each sample the smallest budget known to beat it: 0 for one that is wrong
-            before any attack, infinite for one that withstood them all.
-    """
-
-    eps: tuple[float, ...]
-    accuracy: tuple[float, ...]
-    clean_accuracy: float
-    nearest: tuple[float, ...]
-
-    def quantile(self, share: float) -> float:
-        """The smallest budget known to beat a share of all samples; infinite where none does.
-
-        Args:
-            share: In [0, 1].
-
-        Raises:
-            ContractError: It is no such share.
-        """
-        if not 0 <= share <= 1:
-            raise ContractError(f"quantile({share!r}): expected a share of the samples, in [0, 1]")
-        return sorted(self.nearest)[max(ceil(share * len(self.nearest)) - 1, 0)]
-
-    @property
-    def median(self) -> float:
-        """The smallest budget known to beat half of the samples."""
-        return self.quantile(0.5)
-
-    @property
-    def area(self) -> float:
-        """Area under the curve from 0 to the largest budget, as a share of that range: its mean."""
-        # Who is wrong without an attack: by itself, or by a disturbance.
-        start = sum(eps > 0 for eps in self.nearest) / len(self.nearest)
-        eps, accuracy = (0.0, *self.eps), (start, *self.accuracy)
-        if not eps[-1]:
-            return start
-        heights = ((left + right) / 2 for left, right in pairwise(accuracy))
-        widths = (right - left for left, right in pairwise(eps))
-        return sum(h * w for h, w in zip(heights, widths, strict=True)) / eps[-1]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What :meth:`Evaluation.curve` measures.
-
-    Attributes:
-        evaluations: One for each budget, rising; ``figures.accuracy_curves`` draws them.
-        unfiltered: The bare model.
-        filtered: The pipeline; None where there is no filter.
-    """
-
-    evaluations: tuple[Evaluation, ...]
-    unfiltered: ArmCurve
-    filtered: ArmCurve | None

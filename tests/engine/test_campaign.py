@@ -1,5 +1,8 @@
 """Knowledge carried between budgets: what it saves, and that it changes no outcome."""
 
+import gc
+import weakref
+from copy import deepcopy
 from fractions import Fraction
 
 import numpy as np
@@ -8,26 +11,30 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.data import TensorDataset
 
-from pytest_aerobust import ContractError, epsilons, evaluate
+from pytest_aerobust import ContractError, Evaluation, check, curve, epsilons, evaluate
 from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.contract.waivers import CHECKS, checked_waivers
+from pytest_aerobust.measurement.binding import Parts
 from pytest_aerobust.measurement.campaign import Campaign
 from pytest_aerobust.measurement.ledger import Ledger
 from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.plugin.session import Parts, Session
+from pytest_aerobust.plugin.session import Session
 from pytest_aerobust.subjects.subject import build_subject
 
 ALONE = checked_waivers(dict.fromkeys(CHECKS, "the search itself is looked at"))
 BUDGETS = (0.01, 0.02, 0.04, 0.06, 0.1)
 
 
-def campaign(model, data, attack="bim", *, filter=None, threat="white-box", target=None, off=ALONE):
+def campaign(
+    model, data, attack="bim", *, filter=None, threat="white-box", target=None, off=ALONE, norm=None
+):
     measurement = Measurement(
-        chosen(attack, None, None, None), 0.0, threat, checked_target(target), waivers=off
+        chosen(attack, norm, None, None), 0.0, threat, checked_target(target), waivers=off
     )
     return Campaign(build_subject(model, data, filter), measurement, remembered={})
 
@@ -208,38 +215,35 @@ def test_every_step_of_a_curve_is_settled(linear_problem):
 def test_a_curve_of_a_linear_model(linear_problem):
     """Accuracies, quantiles and the area follow the closed form, and the nearest budgets too."""
     model, x, y = linear_problem
-    evaluation = evaluate(model, (x, y), attack="fgsm", eps=0.05)
     points = [0.005 * step for step in range(1, 11)]
-    curve = evaluation.curve(points)
+    found = curve(model, (x, y), points, attack="fgsm")
     flips = model.margins(x) / model.weight.double().abs().sum()
-    assert curve.filtered is None
-    assert [each.eps for each in curve.evaluations] == pytest.approx(points)
-    for eps, accuracy in zip(curve.unfiltered.eps, curve.unfiltered.accuracy, strict=True):
+    assert found.filtered is None
+    assert [each.eps for each in found.evaluations] == pytest.approx(points)
+    for eps, accuracy in zip(found.unfiltered.eps, found.unfiltered.accuracy, strict=True):
         assert accuracy == (flips > eps).double().mean().item()
-    nearest = torch.tensor(curve.unfiltered.nearest, dtype=torch.float64)
+    nearest = torch.tensor(found.unfiltered.nearest, dtype=torch.float64)
     assert (nearest >= flips - 1e-6).all()
     assert ((nearest - flips)[nearest < torch.inf] <= 0.005 + 1e-6).all()
     assert torch.equal(nearest.isinf(), flips > 0.05)
-    assert curve.unfiltered.quantile(0.5) == curve.unfiltered.median
-    assert abs(curve.unfiltered.median - flips.median().item()) <= 0.005
-    heights = [1.0, *curve.unfiltered.accuracy]
-    assert curve.unfiltered.area == pytest.approx(np.trapezoid(heights, [0, *points]) / 0.05)
-    assert curve.unfiltered.quantile(1.0) == float("inf")
-    assert evaluation.curve().unfiltered.eps == pytest.approx(points)
+    assert found.unfiltered.quantile(0.5) == found.unfiltered.median
+    assert abs(found.unfiltered.median - flips.median().item()) <= 0.005
+    heights = [1.0, *found.unfiltered.accuracy]
+    assert found.unfiltered.area == pytest.approx(np.trapezoid(heights, [0, *points]) / 0.05)
+    assert found.unfiltered.quantile(1.0) == float("inf")
 
 
 def test_a_minimising_attack_is_run_once(linear_problem):
     """DeepFool's distances give the whole curve: smaller budgets ask for no further gradient."""
     model, x, y = linear_problem
     counting = Counting(model)
-    evaluation = evaluate(
-        counting, (x, y), attack="deepfool", norm="l2", eps=0.3, waive=dict(ALONE)
-    )
+    measured = campaign(counting, (x, y), "deepfool", norm="l2")
+    measured.measure(0.3)
     before = counting.asked
-    curve = evaluation.curve([0.02 * step for step in range(1, 16)])
+    found = measured.curve([0.02 * step for step in range(1, 16)]).unfiltered
     assert counting.asked == before
     flips = model.margins(x) / torch.linalg.vector_norm(model.weight.double())
-    for eps, accuracy in zip(curve.unfiltered.eps, curve.unfiltered.accuracy, strict=True):
+    for eps, accuracy in zip(found.eps, found.accuracy, strict=True):
         assert abs(accuracy - (flips > eps).double().mean().item()) <= 0.01
 
 
@@ -247,31 +251,61 @@ def test_both_arms_have_a_curve(digits, digits_model, digits_filter):
     """With a filter there are two; the figure of a paper takes their evaluations as they are."""
     figures = pytest.importorskip("pytest_aerobust.figures")
     data = tuple(part[:100] for part in digits)
-    evaluation = evaluate(digits_model, data, filter=digits_filter, attack="bim", eps=0.2)
-    curve = evaluation.curve([0.05, 0.1, 0.2])
-    for arm, known in (("unfiltered", curve.unfiltered), ("filtered", curve.filtered)):
+    told = {"filter": digits_filter, "attack": "bim"}
+    evaluation = evaluate(digits_model, data, eps=0.2, **told)
+    found = curve(digits_model, data, [0.05, 0.1, 0.2], **told)
+    for arm, known in (("unfiltered", found.unfiltered), ("filtered", found.filtered)):
         assert known.clean_accuracy == evaluation.arms[arm].clean_accuracy
-        assert known.accuracy[-1] <= evaluation.arms[arm].accuracy
+        assert known.accuracy[-1] == evaluation.arms[arm].accuracy
         assert list(known.accuracy) == sorted(known.accuracy, reverse=True)
         wrong = sum(each == 0 for each in known.nearest)
         assert wrong == evaluation.arms[arm].samples - evaluation.arms[arm].correct
-    figure = figures.accuracy_curves(curve.evaluations)
+    figure = figures.accuracy_curves(found.evaluations)
     assert figures.to_png(figure).startswith(b"\x89PNG")
 
 
-def test_a_curve_of_what_came_from_a_file(linear_problem):
-    """What was read back has nobody to ask."""
+def test_a_contract_has_a_curve(linear_problem):
+    """By default ten equal steps up to its budget, or the largest; what varies is as stated."""
     model, x, y = linear_problem
-    evaluation = evaluate(model, (x, y), attack="fgsm", eps=0.05)
-    again = type(evaluation).from_dict(evaluation.to_dict())
-    assert again == evaluation
-    with pytest.raises(ContractError, match="read from a file"):
-        again.curve()
+    points = pytest.approx([0.005 * step for step in range(1, 11)])
+    expected = curve(model, (x, y), points.expected, attack="fgsm").unfiltered.accuracy
+    for stated in (
+        {"eps": 0.05},
+        {"eps": epsilons(0.01, 0.05)},
+        {"eps": 0.05, "vary": {"seed": st.integers(0, 9)}},
+    ):
+        (case,) = cases(attack="fgsm", min_acc=0.1, **stated)
+        parts = Parts(model, (x, y), None, (0, 1), None)
+        found = Session(Settings()).guard(case.contract, parts, "test").curve().unfiltered
+        assert found.eps == points
+        assert found.accuracy == expected
+
+
+def test_an_evaluation_keeps_neither_model_nor_data(linear_problem):
+    """Twenty checkpoints compared in a list keep no model, and what they answered is read back."""
+    model, x, y = linear_problem
+    kept, found = [], []
+    for _ in range(3):
+        checkpoint, data = deepcopy(model), TensorDataset(x.clone(), y.clone())
+        kept += [weakref.ref(checkpoint), weakref.ref(data)]
+        told = {"model": checkpoint, "data": data, "attack": "fgsm"}
+        found.append(evaluate(eps=0.05, **told))
+        found.append(check(eps=0.05, min_acc=0.1, **told))
+        found.append(curve(budgets=[0.05], **told))
+    del checkpoint, data, told
+    gc.collect()
+    assert [each() for each in kept] == [None] * len(kept)
+    assert Evaluation.from_dict(found[0].to_dict()) == found[0]
+
+
+def test_bad_budgets_of_a_curve(linear_problem):
+    """None, one that is no budget, a text; and a quantile that is no share."""
+    model, x, y = linear_problem
     for budgets, words in (([], "at least one budget"), ([-0.1], "at least 0"), (["a"], "number")):
         with pytest.raises(ContractError, match=words):
-            evaluation.curve(budgets)
+            curve(model, (x, y), budgets, attack="fgsm")
     with pytest.raises(ContractError, match=r"share of the samples"):
-        evaluation.curve([0.01]).unfiltered.quantile(50)
+        curve(model, (x, y), [0.01], attack="fgsm").unfiltered.quantile(50)
 
 
 def test_a_minimum_short_of_the_target_settles_no_larger_budget():
@@ -292,7 +326,7 @@ def test_a_curve_settles_no_verdict(digits, digits_model):
     evaluation = found.measure(0.1)
     before = found.known(0.03).unfiltered.outcomes
     assert "?" in before
-    assert evaluation.curve([0.03, 0.1]).unfiltered.accuracy[0] > evaluation.unfiltered.accuracy
+    assert found.curve([0.03, 0.1]).unfiltered.accuracy[0] > evaluation.unfiltered.accuracy
     assert found.known(0.03).unfiltered.outcomes == before
 
 

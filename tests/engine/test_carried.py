@@ -5,11 +5,12 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from pytest_aerobust import ContractError, epsilons, evaluate
+from pytest_aerobust import ContractError, curve, epsilons, evaluate
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.contract.waivers import CHECKS
+from pytest_aerobust.measurement.binding import Parts
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.plugin.session import Parts, Session
+from pytest_aerobust.plugin.session import Session
 
 ALONE = dict.fromkeys(CHECKS, "the search itself is looked at")
 
@@ -60,9 +61,9 @@ def test_who_is_beaten_short_of_the_target_withstood_nothing(corner, attack):
     model, data = corner
     budgets = (0.05, 0.1, 0.2, 0.3)
     told = {"attack": attack, "target": 2, "waive": ALONE}
-    curve = evaluate(model, data, eps=0.3, **told).curve(budgets).unfiltered.accuracy
+    found = curve(model, data, budgets, **told).unfiltered.accuracy
     alone = [evaluate(model, data, eps=eps, **told).unfiltered.accuracy for eps in budgets]
-    assert curve == pytest.approx(alone, abs=0.01 if attack == "pgd" else 0)
+    assert found == pytest.approx(alone, abs=0.01 if attack == "pgd" else 0)
 
 
 def test_a_range_with_a_target_fails_where_a_budget_does(corner):
@@ -163,10 +164,9 @@ def test_queries_of_a_range_are_those_that_were_asked(linear_problem):
     judged = guarded(model, (x[:40], y[:40]), attack="square", waive=ALONE, **stated).check()
     assert judged.verdict.outcome == "failed"
     assert judged.evaluation.queries.most > 0
-    curve = evaluate(
-        model, (x[:40], y[:40]), attack="square", eps=0.1, queries=40, waive=ALONE
-    ).curve([0.05, 0.1])
-    assert all(each.queries.most > 0 for each in curve.evaluations)
+    data, told = (x[:40], y[:40]), {"attack": "square", "queries": 40, "waive": ALONE}
+    found = curve(model, data, [0.05, 0.1], **told)
+    assert all(each.queries.most > 0 for each in found.evaluations)
 
 
 def test_a_budget_that_the_body_asks_about_is_one_of_the_contract():
@@ -235,4 +235,4 @@ def test_strategies_and_curves_without_budgets(corner):
     with pytest.raises(ContractError, match="yields nothing"):
         contract.check()
     with pytest.raises(ContractError, match=r"curve\(budgets=0.1\): expected a list"):
-        evaluate(model, data, attack="fgsm", eps=0.1).curve(0.1)
+        curve(model, data, 0.1, attack="fgsm")

@@ -13,6 +13,7 @@ from pytest_aerobust import (
     Counterexamples,
     DataError,
     Evaluation,
+    curve,
     evaluate,
     robust,
 )
@@ -179,8 +180,7 @@ def test_other_budgets_know_who_fell_to_the_disturbance(linear_problem):
     """They are beaten at every budget by what happened to them."""
     model, x, y = linear_problem
     settings = {"attack": "bim", "disturb": {"brightness": -0.05}}
-    found = evaluate(model, (x, y), eps=0.01, **settings)
-    for each in found.curve([0.0, 0.005, 0.01]).evaluations:
+    for each in curve(model, (x, y), [0.0, 0.005, 0.01], **settings).evaluations:
         alone = evaluate(model, (x, y), eps=each.eps, **settings)
         assert each.unfiltered.outcomes == alone.unfiltered.outcomes
 
@@ -267,10 +267,10 @@ def test_no_curve_without_an_attack(linear_problem):
     model, x, y = linear_problem
     alone = evaluate(model, (x, y), disturb={"brightness": 0.05})
     with pytest.raises(ContractError, match="no attack whose budgets"):
-        alone.curve()
-    attacked = evaluate(model, (x, y), attack="fgsm", eps=0.01, disturb={"brightness": 0.05})
-    curve = attacked.curve([0.01]).unfiltered
-    assert curve.area == pytest.approx((alone.unfiltered.accuracy + curve.accuracy[0]) / 2)
+        curve(model, (x, y), [0.0], attack=None, disturb={"brightness": 0.05})
+    told = {"attack": "fgsm", "disturb": {"brightness": 0.05}}
+    attacked = curve(model, (x, y), [0.01], **told).unfiltered
+    assert attacked.area == pytest.approx((alone.unfiltered.accuracy + attacked.accuracy[0]) / 2)
 
 
 def test_nothing_to_test(linear_problem):

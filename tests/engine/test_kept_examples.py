@@ -5,12 +5,25 @@ import torch
 from torch import nn
 
 from pytest_aerobust import ContractError, Counterexamples, epsilons, evaluate
+from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.mark import cases
+from pytest_aerobust.contract.targets import checked_target
 from pytest_aerobust.counterexamples.files import load
+from pytest_aerobust.measurement.binding import Parts
+from pytest_aerobust.measurement.campaign import Campaign
+from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.plugin.session import Parts, Session
+from pytest_aerobust.plugin.session import Session
+from pytest_aerobust.subjects.subject import build_subject
 
 EPS = 0.05
+
+
+def campaign(model, data, on_examples, *, attack, norm=None, threat="white-box", **parts):
+    choice, target = chosen(attack, norm, None, None), checked_target(parts.get("target"))
+    measurement = Measurement(choice, 0.0, threat, target)
+    subject = build_subject(model, data, parts.get("filter"))
+    return Campaign(subject, measurement, remembered={}, on_examples=on_examples)
 
 
 def content(kept):
@@ -27,7 +40,7 @@ def reach(kept, arm, x):
     return max((each.adversarial - x[each.sample]).abs().max().item() for each in kept.of(arm))
 
 
-@pytest.mark.parametrize("budgets", [None, [0.1], [0.01, 0.02], [0.01, EPS, 0.2]])
+@pytest.mark.parametrize("budgets", [[EPS], [0.1], [0.01, 0.02], [0.01, EPS, 0.2]])
 @pytest.mark.parametrize(
     "options",
     [
@@ -45,10 +58,11 @@ def test_a_curve_changes_nothing_that_was_kept(options, budgets, linear_problem)
     """Larger, smaller and equal budgets are attacked without touching what was kept."""
     model, x, y = linear_problem
     kept = Counterexamples()
-    evaluation = evaluate(model, (x, y), eps=EPS, on_examples=kept, **options)
+    measured = campaign(model, (x, y), kept, **options)
+    measured.measure(EPS)
     before = content(kept)
     assert before
-    evaluation.curve(budgets).evaluations[-1].curve([0.15])
+    measured.curve(budgets)
     assert content(kept) == before
     assert reach(kept, "unfiltered", x) <= EPS + 1e-6
 
@@ -57,12 +71,11 @@ def test_a_curve_is_shown_to_nobody(linear_problem):
     """A callable of the user's sees the examples of the evaluation that it was given to, alone."""
     model, x, y = linear_problem
     calls = []
-    evaluation = evaluate(
-        model, (x, y), attack="fgsm", eps=EPS, on_examples=lambda *seen: calls.append(seen)
-    )
+    measured = campaign(model, (x, y), lambda *seen: calls.append(seen), attack="fgsm")
+    measured.measure(EPS)
     seen = len(calls)
     assert seen
-    evaluation.curve([0.02, 0.1])
+    measured.curve([0.02, 0.1])
     assert len(calls) == seen
 
 

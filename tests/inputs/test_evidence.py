@@ -9,8 +9,9 @@ from torch import nn
 
 from pytest_aerobust import ContractError, evaluate
 from pytest_aerobust.contract.mark import cases
+from pytest_aerobust.measurement.binding import Parts
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.plugin.session import Parts, Session
+from pytest_aerobust.plugin.session import Session
 from pytest_aerobust.subjects.borrowing import digest
 
 

@@ -13,10 +13,11 @@ from pytest_aerobust.contract.attack import chosen
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.contract.targets import checked_target
+from pytest_aerobust.measurement.binding import Parts
 from pytest_aerobust.measurement.measure import measure
 from pytest_aerobust.measurement.measurement import Measurement
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.plugin.session import Parts, Session
+from pytest_aerobust.plugin.session import Session
 from pytest_aerobust.subjects.subject import build_subject
 from pytest_aerobust.verdict.judge import judge
 from pytest_aerobust.verdict.need import Need, needed

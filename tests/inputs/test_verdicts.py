@@ -6,8 +6,9 @@ from torch import nn
 
 from pytest_aerobust import FloorBroken, Inconclusive, epsilons
 from pytest_aerobust.contract.mark import cases
+from pytest_aerobust.measurement.binding import Parts
 from pytest_aerobust.options.settings import Settings
-from pytest_aerobust.plugin.session import Parts, Session
+from pytest_aerobust.plugin.session import Session
 
 
 @pytest.fixture

@@ -223,7 +223,7 @@ def test_curves_are_measured_also_after_a_hit(suite, told):
     suite.tests("""
         @robust("bim", eps=0.2, min_acc=0.5)
         def test_it(robustness):
-            assert robustness().curve([0.1, 0.2]).unfiltered.accuracy == (0.8, 0.6)
+            assert robustness.curve([0.1, 0.2]).unfiltered.accuracy == (0.8, 0.6)
     """)
     for _ in range(2):
         suite.run().assert_outcomes(passed=1)

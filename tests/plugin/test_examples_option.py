@@ -384,13 +384,13 @@ def test_a_curve_in_the_body_changes_no_file(suite, eps, budgets):
     """The worst cases, and what is remembered of an attack, are those of the contract alone."""
     suite.write("pytest.ini", "[pytest]\naerobust_memory = memory\n")
     found = []
-    for body in ("", f".curve({budgets})"):
+    for body in ("()", f".curve({budgets})"):
         suite.tests(f"""
             from hypothesis import strategies as st
 
             @robust("bim", {eps}, min_acc=0.9, filter='identity')
             def test_fails(robustness):
-                robustness(){body}
+                robustness{body}
         """)
         folder = suite.path / f"found{len(found)}"
         suite.run(f"--aerobust-examples={folder}", "--aerobust-update", "--aerobust-no-cache")
@@ -416,7 +416,7 @@ def test_a_curve_of_what_is_cached_changes_no_file(suite):
         suite.tests("""
             @robust("bim", 0.3, min_acc=0.9)
             def test_fails(robustness):
-                robustness().curve([0.1, 0.5])
+                robustness.curve([0.1, 0.5])
         """)
         suite.run("--aerobust-examples=found")
         ((_, tensors),) = stored(suite.path / "found").values()
