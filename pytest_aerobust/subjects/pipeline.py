@@ -1,24 +1,19 @@
-"""What is attacked and judged: a filter, a normalising front and a model in a row."""
+"""What is attacked and judged: a chain that is asked in a layout, by draws, from its own stream."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pytest_aerobust.contract.arguments import FilterGradient, Statistics
-from pytest_aerobust.contract.catalogue import fitting
-from pytest_aerobust.errors import AerobustError, AttackError, FilterError, ModelError
-from pytest_aerobust.subjects.asking import asked
-from pytest_aerobust.subjects.batches import Batches
-from pytest_aerobust.subjects.bpda import Fault, as_identity, filter_fault
+from pytest_aerobust.contract.arguments import FilterGradient
+from pytest_aerobust.errors import AerobustError
+from pytest_aerobust.subjects.chain import Chain
 from pytest_aerobust.subjects.layout import Layout
 from pytest_aerobust.subjects.loan import Loan
 from pytest_aerobust.subjects.logits import Answers
 from pytest_aerobust.subjects.randomness import Stream, generators, seed_of
-from pytest_aerobust.subjects.tensors import not_plain
 
 # Clean samples that show whether a filter has a gradient.
 _PROBES = 16
@@ -26,66 +21,8 @@ _PROBES = 16
 _KEPT = 256
 
 
-class Normalise(nn.Module):
-    """``(x - mean) / std``, one number for all or one a channel, in front of a model.
-
-    Args:
-        mean: Subtracted; None subtracts nothing.
-        std: Divides what is left; None divides by nothing.
-        shape: Of one sample, whose first dimension holds the channels, or else the last.
-
-    Raises:
-        ModelError: As many statistics as neither dimension has entries, or as both have.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self, mean: Statistics | None, std: Statistics | None, shape: tuple[int, ...]
-    ) -> None:
-        super().__init__()
-        self.register_buffer("mean", _per_channel("mean", 0.0 if mean is None else mean, shape))
-        self.register_buffer("std", _per_channel("std", 1.0 if std is None else std, shape))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Where the channels are, unless they are where torch expects them."""
-        if max(self.mean.ndim, self.std.ndim) != 1:
-            return ()
-        return ("mean= and std= are taken along the last dimension of the inputs, (N, ..., C)",)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return (inputs - self.mean.to(inputs)) / self.std.to(inputs)
-
-
-def _per_channel(name: str, statistics: Statistics, shape: tuple[int, ...]) -> Tensor:
-    """Statistics in a shape that broadcasts to a sample: ``(1, C, 1, ...)``, or ``(C,)``.
-
-    For samples of one dimension both are the same; they count as channels first.
-    """
-    numbers = torch.as_tensor(statistics, dtype=torch.float64)
-    if not numbers.ndim:
-        return numbers
-    count = len(numbers)
-    first, last = shape[0] == count, shape[-1] == count
-    if first and last and len(shape) > 1 and count > 1:
-        raise ModelError(
-            f"{name}= has {count} entries, and so have the first and the last dimension of a "
-            f"sample {shape}: either could be the channels. Normalise inside the model instead"
-        )
-    if first:
-        return numbers.reshape(1, -1, *[1] * (len(shape) - 1))
-    if last:
-        return numbers
-    raise ModelError(
-        f"{name}= has {count} entries, inputs have {shape[0]} channels (a sample is {shape}): give "
-        "one number a channel, or a single one"
-    )
-
-
 class Classifier:
-    """One side of the comparison, asked for logits with every answer checked.
+    """One side of the comparison, asked for logits.
 
     Args:
         name: What errors call it: ``model`` or ``pipeline``.
@@ -121,21 +58,14 @@ class Classifier:
         self.name, self.draws = name, draws
         self._seed, self._asked = seed, 0
         self._stream, self._layout = Stream(seed_of(seed, name)), layout
-        self._batches = {part: Batches(part, sizes) for part in ("filter", "model")}
-        # Whether gradients are recorded at every question, as in the user's hands.
-        self._loan, self._recording = loan, False
-        self._filter, self._passing = filter, passing
-        self._layers = [layer for layer in (front, model) if layer is not None]
-        self._answers = Answers() if answers is None else answers
-        self._probes: Tensor | None = None
+        self._loan = loan
+        self._chain = Chain(name, model, front, filter, answers, passing, sizes, loan)
         self._notes: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of how it was asked and its answers were read."""
-        filled = (note for batches in self._batches.values() for note in batches.notes)
-        own = getattr(self._filter, "notes", ())
-        return (*own, *self._notes, *filled, *self._answers.notes)
+        return (*self._notes, *self._chain.notes)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits ``(N, K)`` of inputs ``(N, ...)``, as an attacker asks for them.
@@ -167,25 +97,25 @@ class Classifier:
         try:
             return self._clean(inputs)
         except AerobustError:
-            if self._recording or self._loan is None:
+            if self._chain.recording or self._loan is None:
                 raise
         # Frozen weights and `no_grad` are of our making: whoever adapts while it answers, or looks
         # at its own gradients, can do without neither; who follows those of its inputs, only
         # without the latter.
-        self._recording = True
+        self._chain.recording = True
         with self._loan.thawed() as differentiated:
             answers = self._clean(inputs)
         self._notes += ((_ADAPTS if differentiated else _RECORDS).format(self.name),)
         return answers
 
     def _clean(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        if self._probes is None:
-            self._probes = inputs[:_PROBES].detach().clone()
+        if self._chain.probes is None:
+            self._chain.probes = inputs[:_PROBES].detach().clone()
         with self._draw("judge", 0):
             if self.draws == 1:
                 seen, logits = self._once(inputs, "clean")
                 return seen, logits[None]
-            seen = self._filtered(inputs)
+            seen = self._chain.filtered(inputs)
         return seen, self._drawn(inputs, "clean", "judge")
 
     def settle(self, logits: Tensor) -> Tensor:
@@ -197,7 +127,7 @@ class Classifier:
         if self.draws > 1 and (logits == logits[0]).all():
             self._notes += (f"the {self.name} answers alike in all {self.draws} draws of eot=",)
             self.draws = 1
-        return self._answers.settled(logits)
+        return self._chain.answers.settled(logits)
 
     def _mean(self, inputs: Tensor, stream: str) -> Tensor:
         if self.draws == 1:
@@ -211,7 +141,7 @@ class Classifier:
         # gradient is wanted, rather than kept beside those of all others.
         kept = not inputs.requires_grad or self.draws * len(inputs) <= _KEPT
         if not kept:
-            self._passes()  # looked up once: what is worked out again must be what was
+            self._chain.passes()  # looked up once: what is worked out again must be what was
         draws = []
         for number in range(self.draws):
 
@@ -236,8 +166,8 @@ class Classifier:
         if self._layout is not None:
             self._layout.prepare(len(inputs))
         try:
-            seen = self._filtered(inputs)
-            return seen, self._logits(seen, kind, inputs)
+            seen = self._chain.filtered(inputs)
+            return seen, self._chain.logits(seen, kind, inputs)
         except AerobustError:
             if self._layout is None or not self._layout.restore():
                 raise
@@ -246,106 +176,7 @@ class Classifier:
     def filtered(self, inputs: Tensor) -> Tensor:
         """What the filter makes of inputs; the inputs themselves where there is none."""
         with self._stream.resumed():
-            return self._filtered(inputs)
-
-    def _filtered(self, inputs: Tensor) -> Tensor:
-        if self._filter is None:
-            return inputs
-        if inputs.requires_grad and self._passes() == "identity":
-            with torch.no_grad():
-                outputs = self._through_filter(inputs.detach())
-            return as_identity(inputs, outputs)
-        return self._through_filter(inputs)
-
-    def _through_filter(self, inputs: Tensor) -> Tensor:
-        return self._batches["filter"].ask(self._filter_outputs, inputs)
-
-    def _filter_outputs(self, inputs: Tensor) -> Tensor:
-        outputs = self._answer("filter", FilterError, cast("nn.Module", self._filter), inputs)
-        if not isinstance(outputs, Tensor):
-            raise FilterError(
-                f"filter answers with a {type(outputs).__name__}: expected a tensor of shape "
-                f"{tuple(inputs.shape)}"
-            )
-        if problem := not_plain(outputs):
-            raise FilterError(
-                f"filter's answers are {problem}: expected a plain tensor of shape "
-                f"{tuple(inputs.shape)}, such as to_dense() gives of a sparse one"
-            )
-        if outputs.shape != inputs.shape or outputs.dtype != inputs.dtype:
-            raise FilterError(
-                f"filter turns {tuple(inputs.shape)} {inputs.dtype} into {tuple(outputs.shape)} "
-                f"{outputs.dtype}: expected the same shape and dtype"
-            )
-        return outputs
-
-    def _answer(self, name: str, error: type[AerobustError], layer: nn.Module, inputs: Any) -> Any:
-        if self._loan is None or not self._recording:
-            return asked(name, error, layer, inputs)
-        with self._loan.recording():
-            outputs = asked(name, error, layer, inputs)
-        wanted = torch.is_grad_enabled() or not isinstance(outputs, Tensor)
-        return outputs if wanted else outputs.detach()
-
-    def _passes(self) -> FilterGradient:
-        """How gradients pass the filter; looked up on clean samples when it first matters."""
-        wanted = self._filter is not None and self._passing != "identity"
-        if wanted and self._probes is not None:
-            probes, self._probes = self._probes, None
-            with generators(0):
-                fault = filter_fault(self._through_filter, self._behind, self.gradient, probes)
-            if fault is not None:
-                self._substitute(fault)
-        return self._passing or "exact"
-
-    def _substitute(self, fault: Fault) -> None:
-        """Take the identity's gradient for the filter's, unless the exact one was asked for."""
-        if self._passing is None:
-            self._passing = "identity"
-            self._notes += (
-                f"{fault.value}: gradients pass it as if it were the identity "
-                "(filter_gradient='identity', BPDA)",
-            )
-        elif fault is Fault.NONE:
-            raise FilterError(
-                f"{fault.value} (detach, no_grad or NumPy inside?), but filter_gradient='exact' "
-                "asks for its own gradient: state filter_gradient='identity', or leave it out"
-            )
-
-    def _behind(self, seen: Tensor) -> Tensor:
-        return self._logits(seen, "clean", seen)
-
-    def _logits(self, seen: Tensor, kind: str, inputs: Tensor) -> Tensor:
-        logits = self._batches["model"].ask(self._model_logits, seen)
-        if not logits.isfinite().all():
-            self._blame(logits, seen, kind, inputs)
-        return logits
-
-    def _model_logits(self, seen: Tensor) -> Tensor:
-        outputs: Any = seen
-        for layer in self._layers:
-            outputs = self._answer("model", ModelError, layer, outputs)
-        return self._answers.read(outputs, len(seen))
-
-    def _blame(self, outputs: Tensor, seen: Tensor, kind: str, inputs: Tensor) -> NoReturn:
-        """Say who brought the first NaN or infinity."""
-        if not inputs.isfinite().all():
-            raise AttackError(
-                "the attack asked with inputs that are NaN or infinite (a division by a vanished "
-                "gradient?): this says nothing about the model; choose another attack"
-            )
-        if not seen.isfinite().all():
-            bad = int((~seen.flatten(1).isfinite()).any(dim=1).sum())
-            raise FilterError(
-                f"filter answers with NaN or infinity for {bad} of {len(seen)} {kind} inputs "
-                "inside the bounds: look for an overflow or a division by 0 in it"
-            )
-        bad = int((~outputs.isfinite()).any(dim=1).sum())
-        raise ModelError(
-            f"model's logits are NaN or infinite for {bad} of {len(seen)} inputs ({kind}, inside "
-            "the bounds): no answer can be judged. Look for an overflow, a logarithm of 0 or a "
-            "division by 0"
-        )
+            return self._chain.filtered(inputs)
 
     def gradient(self, loss: Tensor, inputs: Tensor) -> Tensor:
         """Gradient of a loss of this side's logits with respect to its inputs.
@@ -353,23 +184,9 @@ class Classifier:
         Raises:
             ModelError: The side is not differentiable.
         """
-        gradient = None
-        if loss.requires_grad:
-            try:
-                # Hooks, and what is worked out again, may draw here, too.
-                with self._stream.resumed():
-                    (gradient,) = torch.autograd.grad(loss, inputs, allow_unused=True)
-            except Exception as cause:
-                raise ModelError(
-                    f"{self.name} raised {type(cause).__name__} in its backward pass: {cause}"
-                ) from cause
-        if gradient is None:
-            raise ModelError(
-                f"{self.name} is not differentiable: its logits carry no gradient (detach, no_grad "
-                "or NumPy inside?). Attack it with threat='black-box' and an attack that asks "
-                f"only for answers, such as {', '.join(fitting('black-box')[:3])}"
-            )
-        return gradient.contiguous()
+        # Hooks, and what is worked out again, may draw here, too.
+        with self._stream.resumed():
+            return self._chain.gradient(loss, inputs)
 
 
 _ADAPTS = (

@@ -24,7 +24,8 @@ from pytest_aerobust.subjects.models import (
     floating_dtype,
     model_module,
 )
-from pytest_aerobust.subjects.pipeline import Classifier, Normalise
+from pytest_aerobust.subjects.normalise import Normalise
+from pytest_aerobust.subjects.pipeline import Classifier
 from pytest_aerobust.subjects.randomness import isolated
 from pytest_aerobust.subjects.repeats import first_places, repeat_notes
 from pytest_aerobust.subjects.sklearn.black_box import BlackBox, check_estimator, common_classes
