@@ -15,6 +15,7 @@ ROOMS = [
     "errors",
     "files",
     "names",
+    "private",
     "contract",
     "options",
     "results",
@@ -32,7 +33,7 @@ ROOMS = [
     "__main__",
 ]
 # What every run of pytest loads, and what may be loaded without torch.
-LIGHT_ROOMS = ["errors", "files", "names", "contract", "options", "results", "plugin"]
+LIGHT_ROOMS = ["errors", "files", "names", "private", "contract", "options", "results", "plugin"]
 LIGHT = {*sys.stdlib_module_names, "pytest", "pytest_aerobust"}
 # Of the plugin, what comes with the first contract that runs.
 LATE = {"plugin/session.py", "plugin/replayer.py", "plugin/crash.py"}

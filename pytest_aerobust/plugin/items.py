@@ -12,6 +12,7 @@ from pytest_aerobust.names import lasting_name
 from pytest_aerobust.plugin.inventory import contract_marks
 from pytest_aerobust.plugin.keys import CASE, RECORDER, SETTINGS
 from pytest_aerobust.plugin.strays import stray_conftest
+from pytest_aerobust.private import fixture_definitions, request_fixture, taken_seed
 
 _OFF = "a robustness contract: runs with --aerobust (or aerobust = true in the ini file)"
 _UNCHECKED = (
@@ -73,19 +74,17 @@ def _request_fixtures(metafunc: pytest.Metafunc, contracts: list[Contract]) -> N
     They are requested while the test runs; to be parametrized, by their own `params` or by a
     mark of the test, pytest must know them while it collects.
     """
-    manager = metafunc.definition.session._fixturemanager
     waiting = [name for contract in contracts for name in _fixtures(contract)]
     while waiting:
         name = waiting.pop()
-        definitions = manager.getfixturedefs(name, metafunc.definition)
+        definitions = fixture_definitions(metafunc.definition, name)
         _refuse_stray(metafunc.definition, name, definitions)
         if definitions and name not in metafunc.fixturenames:
-            metafunc.fixturenames.append(name)
-            metafunc._arg2fixturedefs[name] = definitions
+            request_fixture(metafunc, name, definitions)
             waiting.extend(arg for each in definitions for arg in each.argnames)
 
 
-def _refuse_stray(node: pytest.Item, name: str, definitions: Sequence[Any] | None) -> None:
+def _refuse_stray(node: pytest.Item, name: str, definitions: Sequence[Any]) -> None:
     """Else the contract would be judged on what another folder has under test."""
     if not definitions or not node.config.stash[SETTINGS].enabled:
         return
@@ -117,17 +116,16 @@ def name_of_item(item: pytest.Item) -> str:
     return lasting_name(item, item.config.stash[SETTINGS].root)
 
 
-# Where Hypothesis keeps what its decorator `seed` was given, and where it waits for us.
-_HYPOTHESIS_SEED, SEED = "_hypothesis_internal_use_seed", "_aerobust_seed"
+# Where what `@hypothesis.seed` gave to a test waits for its contract.
+SEED = "_aerobust_seed"
 
 
 def _take_seed(item: pytest.Function) -> None:
-    """Let `@hypothesis.seed` stand on a contract: without `@given` Hypothesis would refuse it."""
+    """Let `@hypothesis.seed` stand on a contract."""
     function = getattr(item.obj, "__func__", item.obj)
-    if hasattr(function, _HYPOTHESIS_SEED):
-        setattr(function, SEED, getattr(function, _HYPOTHESIS_SEED))
-        if not getattr(function, "is_hypothesis_test", False):
-            delattr(function, _HYPOTHESIS_SEED)
+    seed = taken_seed(function)
+    if seed is not None:
+        setattr(function, SEED, seed)
 
 
 @pytest.hookimpl(tryfirst=True)

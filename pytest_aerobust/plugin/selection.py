@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from pytest_aerobust.private import command_line_actions
+
 
 def whole_places(config: pytest.Config) -> tuple[Path, ...]:
     """Files and folders whose tests this run collects all of; none where it picks some out."""
@@ -42,7 +44,7 @@ def _given(config: pytest.Config) -> list[str]:
     nothing that another run would have, and whoever has one there could never prune.
     """
     reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, fromfile_prefix_chars="@")
-    for action in config._parser.optparser._actions:
+    for action in command_line_actions(config):
         if action.option_strings:
             reader.add_argument(
                 *action.option_strings,

@@ -16,7 +16,8 @@ from pytest_aerobust.measurement.carried import RememberedExamples
 from pytest_aerobust.measurement.measurement import Measurement, OnProgress, silent
 from pytest_aerobust.measurement.trail import Trail
 from pytest_aerobust.options.settings import Costs, Settings
-from pytest_aerobust.proving.drawing import Draws, forced_seed
+from pytest_aerobust.private import forced_seed
+from pytest_aerobust.proving.drawing import Draws
 from pytest_aerobust.results.evaluation import Evaluation, Regression
 from pytest_aerobust.subjects.randomness import seed_of
 from pytest_aerobust.subjects.subject import Subject

@@ -245,11 +245,6 @@ def drawn_budgets(strategy: Any, draws: Draws) -> tuple[float, ...]:
     return tuple(sorted(found))
 
 
-def forced_seed() -> object:
-    """What ``--hypothesis-seed`` says; None where it says nothing."""
-    return hypothesis.core.global_force_seed
-
-
 class _FailsError(Exception):
     """Tells Hypothesis that a drawn budget breaks the contract."""
 
