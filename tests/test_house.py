@@ -1,6 +1,8 @@
 """The house rules: imports go down only, two packages stand apart, the ground floor is light."""
 
+import ast
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -97,3 +99,25 @@ def test_the_two_packages_never_import_each_other():
         forbidden = ("pytest_aerobust", "pytest.", "foolbox")
         found = house.imports(path)
         assert not any(f"{name}.".startswith(forbidden) for name in found), path
+
+
+def test_files_and_classes_are_no_giants():
+    """No file has over 400 lines but the table of attacks, and no class over 250."""
+    for path in house.modules("pytest_aerobust"):
+        text = path.read_text()
+        if path.name != "catalogue.py":
+            assert text.count("\n") <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                assert node.end_lineno - node.lineno < 250, f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_map_names_what_is_there(name):
+    """Every file that they name exists, and every room of the house is on the map."""
+    text = (house.ROOT / name).read_text(encoding="utf-8")
+    for path in re.findall(r"`([\w/]+\.(?:py|md|txt))`", text):
+        places = (house.ROOT / path, house.ROOT / "pytest_aerobust" / path)
+        assert any(place.exists() for place in places), path
+    for room in ROOMS if name == "ARCHITECTURE.md" else ():
+        assert f"`{room}/`" in text or f"`{room}.py`" in text or room == "__main__", room
