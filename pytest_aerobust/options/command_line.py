@@ -4,7 +4,17 @@ import argparse
 
 import pytest
 
-from pytest_aerobust.options.settings import DEFAULT_BASELINE, INI_FLOORS, REPORTS
+# The floors that make sense for every contract; a gain needs a filter, target hits a target.
+INI_FLOORS = ("min_acc", "max_drop", "min_clean_acc", "max_regression")
+
+DEFAULT_BASELINE = "aerobust-baseline.json"
+
+# Files about a whole run: the format, and what its option promises.
+REPORTS = {
+    "json": "write every contract's result into this file, as JSON of a versioned schema",
+    "markdown": "write a summary for CI job pages into this file",
+    "html": "write one self-contained page into this file (needs pytest-aerobust[html])",
+}
 
 
 def add_options(parser: pytest.Parser) -> None:

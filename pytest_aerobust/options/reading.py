@@ -11,16 +11,9 @@ from pytest_aerobust.contract.arguments import checked_count, checked_floor, che
 from pytest_aerobust.contract.floors import Floors
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.names import home, ini_of
+from pytest_aerobust.options.command_line import DEFAULT_BASELINE, INI_FLOORS, REPORTS
 from pytest_aerobust.options.profiles import Profile, chosen_profile
-from pytest_aerobust.options.settings import (
-    COST_OPTIONS,
-    DEFAULT_BASELINE,
-    INI_FLOORS,
-    REPORTS,
-    Costs,
-    Settings,
-    Update,
-)
+from pytest_aerobust.options.settings import COST_OPTIONS, Costs, Settings, Update
 
 # Where GitHub Actions shows Markdown of a job.
 _JOB_PAGE = "GITHUB_STEP_SUMMARY"

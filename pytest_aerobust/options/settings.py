@@ -8,6 +8,7 @@ from typing import Literal
 from pytest_aerobust.contract.catalogue import Threat
 from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.contract.floors import Floors
+from pytest_aerobust.options.command_line import DEFAULT_BASELINE
 from pytest_aerobust.options.profiles import Profile
 
 
@@ -38,23 +39,12 @@ DEFAULT_COSTS = Costs(seed=0)
 # The costs that have an option of their own.
 COST_OPTIONS = ("samples", "seed", "device")
 
-# The floors that make sense for every contract; a gain needs a filter, target hits a target.
-INI_FLOORS = ("min_acc", "max_drop", "min_clean_acc", "max_regression")
 
 Update = Literal["all", "new"]
 """Which entries of the baseline a run writes."""
 
 Prune = Literal["gone", "all"]
 """Which entries of the baseline a run removes, of those that it has no test for."""
-
-DEFAULT_BASELINE = "aerobust-baseline.json"
-
-# Files about a whole run: the format, and what its option promises.
-REPORTS = {
-    "json": "write every contract's result into this file, as JSON of a versioned schema",
-    "markdown": "write a summary for CI job pages into this file",
-    "html": "write one self-contained page into this file (needs pytest-aerobust[html])",
-}
 
 
 @dataclass(frozen=True)

@@ -1,55 +1,20 @@
 """What a user overrides, and what a test may ask for."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_aerobust.plugin.items import SEED, checked_marks, name_of_item
-from pytest_aerobust.plugin.keys import (
-    CASE,
-    REPLAYER,
-    SESSION,
-    SETTINGS,
-)
-from pytest_aerobust.plugin.recorder import cache_of
+from pytest_aerobust.plugin.marks import CASE, checked_marks
 
 if TYPE_CHECKING:
-    from pytest_aerobust.plugin.session import Session
     from pytest_aerobust.proving.robustness import Robustness
-
-
-def session_of(config: pytest.Config) -> "Session":
-    if SESSION not in config.stash:
-        from pytest_aerobust.plugin.session import Session
-        from pytest_aerobust.reports.progress import watching
-
-        config.stash[SESSION] = Session(
-            config.stash[SETTINGS], watching(config), cache_of(config, config.stash[SETTINGS])
-        )
-    return config.stash[SESSION]
 
 
 @pytest.fixture
 def _aerobust_case(request: pytest.FixtureRequest) -> "Robustness":
-    from pytest_aerobust.measurement.binding import Parts
+    from pytest_aerobust.plugin.cases import bound_case
 
-    config, contract = request.config, request.param.contract
-    saved = None
-    if REPLAYER in config.stash:
-        saved = config.stash[REPLAYER].saved(name_of_item(request.node))
-        contract = replace(contract, bounds=saved.note.bounds, mutable=saved.note.mutable)
-    mutable = contract.mutable
-    parts = Parts(
-        model=request.getfixturevalue(contract.model),
-        data=saved.data if saved else request.getfixturevalue(contract.data),
-        filter=contract.filter and request.getfixturevalue(contract.filter),
-        bounds=contract.bounds or request.getfixturevalue("aerobust_bounds"),
-        mutable=request.getfixturevalue(mutable) if isinstance(mutable, str) else mutable,
-        unfiltered_model=request.getfixturevalue("aerobust_unfiltered_model"),
-    )
-    seed = getattr(request.node.obj, SEED, None)
-    return session_of(config).guard(contract, parts, name_of_item(request.node), seed)
+    return bound_case(request)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""What pytest calls, without logic of its own: settings, the session, reports of tests."""
+"""What pytest calls in a run with contracts: settings, the session, reports of tests.
+
+The plugin registers this module with the first contract or the first option of ours.
+"""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -7,77 +10,22 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_aerobust.errors import AerobustError, BaselineError, ContractError
-from pytest_aerobust.options.command_line import add_options
 from pytest_aerobust.options.reading import read_settings
 from pytest_aerobust.options.settings import Settings
+from pytest_aerobust.plugin.cases import session_of
 from pytest_aerobust.plugin.commands import replay_command, rerun_command
-from pytest_aerobust.plugin.fixtures import session_of
-from pytest_aerobust.plugin.inventory import Inventory, contract_marks
-from pytest_aerobust.plugin.items import TOO_LATE, checked_marks, name_of_item, parameter
-from pytest_aerobust.plugin.keys import (
-    CASE,
-    OUTCOME,
-    PROPERTIES,
-    RECORDER,
-    REPLAYER,
-    SETTINGS,
-)
+from pytest_aerobust.plugin.inventory import Inventory
+from pytest_aerobust.plugin.items import TOO_LATE, name_of_item, parameter
+from pytest_aerobust.plugin.keys import OUTCOME, PROPERTIES, RECORDER, REPLAYER, SETTINGS
+from pytest_aerobust.plugin.marks import CASE, checked_marks, contract_marks
 from pytest_aerobust.plugin.recorder import Recorder
-from pytest_aerobust.plugin.shadowed import explain, explanation
 
 if TYPE_CHECKING:
     from pytest_aerobust.proving.outcome import Outcome
     from pytest_aerobust.proving.robustness import Robustness
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    add_options(parser)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests() -> Generator[None, None, None]:
-    try:
-        return (yield)
-    except Exception as error:
-        explain(error)
-        raise
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    report = yield
-    call = getattr(report, "call", None)
-    _explain(report, call and call.excinfo)
-    return report
-
-
-def _explain(
-    report: pytest.CollectReport | pytest.TestReport,
-    excinfo: pytest.ExceptionInfo[BaseException] | None,
-) -> None:
-    words = explanation(excinfo.value) if report.failed and excinfo else None
-    if words:
-        report.sections.append(("aerobust", words))
-
-
-def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
-    """Print what --aerobust-attacks asks for in place of a run, as --fixtures and --markers do."""
-    if not config.option.aerobust_attacks:
-        return None
-    import shutil
-
-    from pytest_aerobust.reports.attack_table import attack_table
-
-    print(attack_table(shutil.get_terminal_size().columns))  # what was asked for
-    return pytest.ExitCode.OK
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers",
-        "robust(attack, eps, *, min_acc=..., ...): state how much attack the pipeline under test "
-        "must withstand; import `robust` from pytest_aerobust",
-    )
     settings = config.stash[SETTINGS] = read_settings(config)
     if settings.enabled and not config.option.collectonly:
         _check_baseline(settings.baseline)
@@ -170,7 +118,6 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    _explain(report, call.excinfo)
     if call.excinfo and call.excinfo.errisinstance(AerobustError) and report.longrepr:
         report.longrepr = _without_own_frames(call.excinfo, item.config)
     if contract_marks(item) and item.config.stash[SETTINGS].enabled:

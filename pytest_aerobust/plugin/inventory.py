@@ -8,18 +8,12 @@ from typing import Any
 import pytest
 
 from pytest_aerobust.names import lasting_name
+from pytest_aerobust.plugin.marks import contract_marks
 
 # What can carry marks, told by its type: asking a lazy object anything might import the world.
 _MARKED = (FunctionType, staticmethod, classmethod, type)
 # What pytest calls the one test, a skipped one, of a function with an empty set of parameters.
 _NO_PARAMETERS = "NOTSET"
-
-
-def contract_marks(item: pytest.Item) -> int:
-    """How many contracts' marks an item has; a doctest only inherits those of its module."""
-    if isinstance(item, pytest.DoctestItem):
-        return 0
-    return sum(1 for _ in item.iter_markers("robust"))
 
 
 class Inventory:

@@ -9,8 +9,8 @@ from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.contract.mark import cases
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.names import lasting_name
-from pytest_aerobust.plugin.inventory import contract_marks
-from pytest_aerobust.plugin.keys import CASE, RECORDER, SETTINGS
+from pytest_aerobust.plugin.keys import RECORDER, SETTINGS
+from pytest_aerobust.plugin.marks import CASE, SEED, checked_marks, contract_marks
 from pytest_aerobust.plugin.strays import stray_conftest
 from pytest_aerobust.private import fixture_definitions, request_fixture, taken_seed
 
@@ -37,11 +37,9 @@ class Parameter(NamedTuple):
     marks: int
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+def make_items(metafunc: pytest.Metafunc) -> None:
+    """One item for each case that the marks of a test state."""
     marks = [*metafunc.definition.iter_markers("robust")]
-    if not marks:
-        return
     settings = metafunc.config.stash[SETTINGS]
     try:
         # The nearest mark comes first; items read better in the order of the file.
@@ -99,9 +97,8 @@ def _fixtures(contract: Contract) -> list[str]:
     return [*named, "aerobust_bounds", "aerobust_unfiltered_model"]
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    marked = [item for item in items if contract_marks(item)]
+def prepare_items(config: pytest.Config, marked: list[pytest.Item]) -> None:
+    """Make the items that carry marks ready for their contracts, or skip them."""
     for item in marked:
         if checked_marks(item):
             # pytest has pruned the name again: no argument of the function asks for it.
@@ -116,10 +113,6 @@ def name_of_item(item: pytest.Item) -> str:
     return lasting_name(item, item.config.stash[SETTINGS].root)
 
 
-# Where what `@hypothesis.seed` gave to a test waits for its contract.
-SEED = "_aerobust_seed"
-
-
 def _take_seed(item: pytest.Function) -> None:
     """Let `@hypothesis.seed` stand on a contract."""
     function = getattr(item.obj, "__func__", item.obj)
@@ -128,19 +121,12 @@ def _take_seed(item: pytest.Function) -> None:
         setattr(function, SEED, seed)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> None:
+def check_marks(item: pytest.Item) -> None:
     """A mark that can't be checked is an error, never a silent pass."""
     if contract_marks(item) != checked_marks(item):
         is_function = type(item) is pytest.Function
         words = TOO_LATE if is_function else _UNCHECKED.format(kind=type(item).__name__)
         pytest.fail(words, pytrace=False)
-
-
-def checked_marks(item: pytest.Item) -> int:
-    """How many marks there were when the item's contracts were read; 0 where nobody read any."""
-    parameter = getattr(getattr(item, "callspec", None), "params", {}).get(CASE)
-    return parameter.marks if parameter else 0
 
 
 def parameter(item: pytest.Item) -> Parameter:

@@ -306,6 +306,29 @@ def test_nothing_heavy_is_loaded(loaded, test, args):
     assert modules.isdisjoint(HEAVY)
 
 
+def test_a_run_without_contracts_loads_hooks_and_options_alone(loaded):
+    """No contract and no option of ours: the two packages, and not even what they import."""
+    modules = loaded(PLAIN)
+    ours = {name for name in modules if name.split(".")[0] == "pytest_aerobust"}
+    assert ours == {
+        "pytest_aerobust",
+        "pytest_aerobust.options",
+        "pytest_aerobust.options.command_line",
+        "pytest_aerobust.plugin",
+        "pytest_aerobust.plugin.fixtures",
+        "pytest_aerobust.plugin.marks",
+    }
+    alone = loaded(PLAIN, "-p", "no:pytest_aerobust.plugin")
+    assert alone.isdisjoint(ours)
+    assert modules - alone <= ours
+
+
+@pytest.mark.parametrize("option", ["--aerobust", "--aerobust-samples=9", "--aerobust-strict"])
+def test_an_option_loads_the_rest_of_the_plugin(loaded, option):
+    """Whoever gives one may be told that its value, or the ini file's, can't be meant."""
+    assert "pytest_aerobust.plugin.hooks" in loaded(PLAIN, option)
+
+
 def test_the_check_for_heavy_modules_can_fail(loaded):
     """A contract that runs does load torch and NumPy: the check above sees what it looks for."""
     modules = loaded(MARKED, "--aerobust", "-k", "bim-eps0.1 and not l2")
