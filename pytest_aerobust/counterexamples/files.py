@@ -27,9 +27,10 @@ from pytest_aerobust.contract.arguments import (
     checked_mask,
     checked_statistics,
 )
-from pytest_aerobust.contract.catalogue import NORMS, THREATS, Norm
+from pytest_aerobust.contract.catalogue import NORMS, THREATS
 from pytest_aerobust.errors import ExamplesError
 from pytest_aerobust.files import safe_name, written_whole
+from pytest_aerobust.results.conditions import Conditions
 
 SCHEMA = 1
 SUFFIX = ".safetensors"
@@ -65,21 +66,13 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Note:
+class Note(Conditions):
     """What a person and a replay must know of stored examples.
 
     Attributes:
         test: Id of the test, relative to pytest's root folder.
         headline: The first line of the failure.
         floors: The contract's floors by name.
-        attack: Name of the attack.
-        label: Attack and norm for people, such as ``BIM Linf``.
-        norm: Norm of the ball.
-        eps: Its radius, in the units of the data.
-        threat: What the attacker knew.
-        target: What the attacker wanted, if anything.
-        seed: Seed of everything random.
-        arguments: What the attack was told, as text.
         arm: ``filtered`` or ``unfiltered``: what was judged.
         bounds: Smallest and largest value of an input, or of each of its features.
         mutable: Which features may change; None where all may.
@@ -94,14 +87,6 @@ class Note:
     test: str
     headline: str
     floors: Mapping[str, float]
-    attack: str
-    label: str
-    norm: Norm
-    eps: float
-    threat: str
-    target: int | str | None
-    seed: int
-    arguments: Mapping[str, str]
     arm: str
     bounds: FeatureBounds
     mutable: Mask | None

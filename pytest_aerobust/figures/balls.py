@@ -1,14 +1,12 @@
 """Whether adversarial examples belong to the evaluation whose budget stands in a figure's title."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pytest_aerobust.contract.arguments import Bounds
-from pytest_aerobust.contract.catalogue import Norm
 from pytest_aerobust.counterexamples.collector import Counterexample
 from pytest_aerobust.counterexamples.verification import Ball
 from pytest_aerobust.errors import ContractError
@@ -74,7 +72,7 @@ def check_ball(
     Raises:
         ContractError: One lies outside the ball by more than verification allows for rounding.
     """
-    norm, eps = cast("Norm", evaluation.norm), evaluation.eps
+    norm, eps = evaluation.norm, evaluation.eps
     # What a filter puts out is not the same to the last bit when it is asked again.
     radius = eps * (1 + _AGAIN) if evaluation.threat == "behind-filter" else eps
     for start in range(0, len(examples), _CHUNK):

@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.errors import ContractError
 from pytest_aerobust.figures.drawing import COLOURS, MARKERS, entitle, legend, new_figure
 from pytest_aerobust.results.arm import Interval
@@ -167,8 +166,7 @@ def _measured(
     for name, evaluations in named.items():
         for e in sorted(evaluations, key=lambda e: (e.label, _target(e), e.threat, e.eps)):
             for arm in e.arms:
-                happens = disturbance_words(e.disturbances) if e.disturbances else ""
-                yield _Words(name, happens, e.label, _target(e), e.threat, arm), e
+                yield _Words(name, e.before, e.label, _target(e), e.threat, arm), e
 
 
 def _target(evaluation: Evaluation) -> str:

@@ -5,8 +5,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from pytest_aerobust.contract.catalogue import NOTHING
-from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.errors import ContractError, UndecidedError, did_you_mean
 from pytest_aerobust.results.arm import Arm, Confusion
 from pytest_aerobust.results.evaluation import Evaluation
@@ -66,12 +64,7 @@ def _span(arm: Arm) -> str:
 
 def conditions(evaluation: Evaluation, arm: str) -> str:
     """Disturbances, attack, norm, budget, target, threat and arm in one line."""
-    before = [disturbance_words(evaluation.disturbances)] if evaluation.disturbances else []
-    if evaluation.attack == NOTHING.name:
-        return ", ".join([*before, NOTHING.title, arm])
-    target = [] if evaluation.target is None else [f"target {evaluation.target}"]
-    attack = f"{evaluation.label} eps={evaluation.eps:.4g}"
-    return ", ".join([*before, attack, *target, evaluation.threat, arm])
+    return f"{evaluation.words()}, {arm}"
 
 
 def view_of(evaluation: Evaluation, arm: ArmName | None, attacked: bool) -> View:

@@ -56,16 +56,9 @@ class Account:
 
     def known(self) -> Evaluation:
         """What is known now, as cheaply as a verdict needs it."""
-        measurement, choice, arms = self.measurement, self.measurement.attack, self.arms
+        measurement, arms = self.measurement, self.arms
         return Evaluation(
-            attack=choice.spec.name,
-            label=choice.label,
-            norm=choice.norm,
-            eps=measurement.eps,
-            threat=measurement.threat,
-            target=None if measurement.target is None else measurement.target.plain,
-            arguments=dict(self.search.strength),
-            seed=measurement.seed,
+            **measurement.conditions(self.search.strength).stated,
             unfiltered=arms.unfiltered.outcomes.arm(),
             filtered=None if arms.filtered is None else arms.filtered.outcomes.arm(),
             evidence=self._evidence(),

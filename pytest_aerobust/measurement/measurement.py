@@ -1,6 +1,6 @@
 """What is measured, without what is demanded of it, and how far that has come."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pytest_aerobust.contract.attack import AttackChoice
@@ -9,6 +9,7 @@ from pytest_aerobust.contract.contract import Contract
 from pytest_aerobust.contract.disturbances import Disturbances
 from pytest_aerobust.contract.targets import Target
 from pytest_aerobust.contract.waivers import Strength, Waivers
+from pytest_aerobust.results.conditions import Conditions
 from pytest_aerobust.subjects.randomness import seed_of
 
 
@@ -92,6 +93,23 @@ class Measurement:
             contract.queries,
             disturbances,
             compared,
+        )
+
+    def conditions(self, strength: Mapping[str, str]) -> Conditions:
+        """The same for people and programs.
+
+        Args:
+            strength: What the attack does, as text.
+        """
+        return Conditions(
+            attack=self.attack.spec.name,
+            label=self.attack.label,
+            norm=self.attack.norm,
+            eps=self.eps,
+            threat=self.threat,
+            target=None if self.target is None else self.target.plain,
+            arguments=dict(strength),
+            seed=self.seed,
         )
 
     @property

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.contract.vary import draw_words
 from pytest_aerobust.counterexamples.files import Saved
 from pytest_aerobust.errors import FloorBroken, Inconclusive
@@ -132,8 +131,8 @@ class Outcome:
             found[f"{name}_accuracy_high"] = float(high)
         if evaluation.cached:
             found["cached"] = "yes"
-        if evaluation.disturbances:
-            found["disturbances"] = disturbance_words(evaluation.disturbances)
+        if evaluation.before:
+            found["disturbances"] = evaluation.before
         if evaluation.targets is not None:
             low, high = evaluation.pipeline.target_hits_interval
             found["target"] = evaluation.target

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_aerobust.contract.catalogue import NOTHING
-from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.results.arm import Arm
 from pytest_aerobust.results.evaluation import Evaluation
 
@@ -58,7 +56,7 @@ def row(report: Any, name: str) -> dict[str, str]:
         "test": name,
         "attack": _attack(evaluation),
         "budget": _budget(evaluation),
-        "threat": "-" if evaluation.attack == NOTHING.name else evaluation.threat,
+        "threat": "-" if not evaluation.attacked else evaluation.threat,
         "clean": f"{evaluation.pipeline.clean_accuracy:.3f}",
         "unfiltered": _accuracy(evaluation.unfiltered),
         "filtered": filtered,
@@ -70,18 +68,17 @@ def row(report: Any, name: str) -> dict[str, str]:
 
 def _budget(evaluation: Evaluation) -> str:
     """Of the attack, and what happens before it."""
-    parts = [disturbance_words(evaluation.disturbances)] if evaluation.disturbances else []
-    if evaluation.attack != NOTHING.name:
+    parts = [evaluation.before] if evaluation.before else []
+    if evaluation.attacked:
         parts.append(f"{evaluation.norm.capitalize()} {evaluation.eps:.4g}")
     return ", ".join(parts) or "-"
 
 
 def _attack(evaluation: Evaluation) -> str:
-    if evaluation.attack == NOTHING.name:
+    if not evaluation.attacked:
         return "-"
-    target, queries = evaluation.target, evaluation.queries
-    aimed = "" if target is None else f" to {target}"
-    limited = "" if queries is None or queries.limit is None else f", {queries.limit} queries"
+    aimed = "" if evaluation.target is None else f" to {evaluation.target}"
+    limited = "" if evaluation.limit is None else f", {evaluation.limit} queries"
     return f"{evaluation.attack}{aimed}{limited}"
 
 

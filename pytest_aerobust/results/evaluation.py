@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import Any, Literal
 
-from pytest_aerobust.contract.disturbances import Disturbances
+from pytest_aerobust.contract.disturbances import Disturbances, disturbance_words
 from pytest_aerobust.results.arm import Arm, Interval
+from pytest_aerobust.results.conditions import Conditions
 
 Weight = Literal["sound", "void", "noted", "skipped", "waived"]
 
@@ -123,19 +124,10 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The measured outcome of one attack at one budget.
+class Evaluation(Conditions):
+    """The measured outcome of one attack at one budget: its conditions, and what came of them.
 
     Attributes:
-        attack: Name of the attack.
-        label: Attack and norm for people, such as ``BIM Linf``.
-        norm: ``linf``, ``l2``, ``l1`` or ``l0``.
-        eps: Budget, in the units of the data.
-        threat: What the attacker knew.
-        target: What the attacker wanted, if anything: a class, a mapping in words, ``natural`` or
-            ``non-natural``.
-        arguments: What the attack was told, as text.
-        seed: Seed of everything random.
         unfiltered: The bare model, attacked and judged.
         filtered: The pipeline, attacked under the threat; None where there is no filter.
         evidence: What was found about the run itself.
@@ -151,14 +143,6 @@ class Evaluation:
         cached: Whether it was taken from the cache of an earlier run.
     """
 
-    attack: str
-    label: str
-    norm: str
-    eps: float
-    threat: str
-    target: int | str | None
-    arguments: Mapping[str, str]
-    seed: int
     unfiltered: Arm
     filtered: Arm | None
     evidence: tuple[Evidence, ...] = ()
@@ -195,6 +179,16 @@ class Evaluation:
     def complete(self) -> bool:
         """Whether every sample of every arm has an outcome."""
         return all(arm.complete for arm in self.arms.values())
+
+    @property
+    def before(self) -> str:
+        """What happened to inputs before the attack, in words; empty where nothing did."""
+        return disturbance_words(self.disturbances) if self.disturbances else ""
+
+    @property
+    def limit(self) -> int | None:
+        """The most answers that the attacker got for one sample; None where nobody counted."""
+        return None if self.queries is None else self.queries.limit
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts and scalars, for JSON and for other processes."""

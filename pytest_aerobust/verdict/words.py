@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from pytest_aerobust.contract.catalogue import NOTHING
-from pytest_aerobust.contract.disturbances import disturbance_words
 from pytest_aerobust.results.arm import AT_TARGET, Arm
 from pytest_aerobust.results.evaluation import Evaluation, Regression
 from pytest_aerobust.verdict.chance import usual_causes
@@ -87,7 +85,7 @@ def _before(check: FloorCheck, evaluation: Evaluation) -> str:
 def _nothing_found(evaluation: Evaluation) -> str:
     """A pass is what an attack did not find, and never that a model is robust."""
     arm = evaluation.pipeline
-    if evaluation.attack == NOTHING.name:
+    if not evaluation.attacked:
         return f"{arm.survivors} of {arm.samples} samples are right  [{_conditions(evaluation)}]"
     steps = evaluation.arguments.get("steps")
     told = f" ({steps} steps)" if steps else ""
@@ -145,23 +143,7 @@ def _told_apart(value: Fraction, floor: Fraction) -> tuple[str, str]:
 
 
 def _conditions(evaluation: Evaluation) -> str:
-    parts = [disturbance_words(evaluation.disturbances)] if evaluation.disturbances else []
-    parts += [NOTHING.title] if evaluation.attack == NOTHING.name else _attacker(evaluation)
-    parts += ["no filter" if evaluation.filtered is None else "filter on"]
-    return ", ".join(parts)
-
-
-def _attacker(evaluation: Evaluation) -> list[str]:
-    aim = [] if evaluation.target is None else [f"target {evaluation.target}"]
-    budget = f"{evaluation.label} eps={evaluation.eps:.4g}"
-    return [budget, *aim, evaluation.threat, *_limit(evaluation)]
-
-
-def _limit(evaluation: Evaluation) -> list[str]:
-    queries = evaluation.queries
-    if queries is None or queries.limit is None:
-        return []
-    return [f"within {queries.limit} {'query' if queries.limit == 1 else 'queries'} a sample"]
+    return f"{evaluation.words()}, {'no filter' if evaluation.filtered is None else 'filter on'}"
 
 
 def _asked(evaluation: Evaluation) -> str:
@@ -237,7 +219,7 @@ def _hits(arm: Arm) -> str:
 
 
 def _attack(evaluation: Evaluation) -> str:
-    if evaluation.attack == NOTHING.name:
+    if not evaluation.attacked:
         return f"seed {evaluation.seed}"
     told = ", ".join(f"{name}={value}" for name, value in evaluation.arguments.items())
     return f"{evaluation.attack}({told}), seed {evaluation.seed}"
