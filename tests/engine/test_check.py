@@ -127,8 +127,10 @@ def test_in_a_script(tmp_path):
 import torch
 from pytest_aerobust import FloorBroken, check
 
+inputs = torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
 model = torch.nn.Linear(4, 2)
-inputs = torch.rand(50, 4)
+weight, bias = torch.tensor([[-1.0], [1.0]]).expand(2, 4), torch.tensor([2.0, -2.0])
+model.load_state_dict({"weight": weight, "bias": bias})
 labels = model(inputs).argmax(dim=1)
 try:
     check(model, (inputs, labels), attack="bim", eps=1.0, min_acc=0.99).enforce()
