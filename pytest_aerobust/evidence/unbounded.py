@@ -60,7 +60,8 @@ def _beaten(side: Classifier, inquiry: Inquiry) -> Tensor:
     for random_start in (False, True):
         pgd = build_attack(chosen("pgd", "linf", _STEPS, {"random_start": random_start}))
         if not watch.beaten.all():
-            pgd.search(replace(problem, eps=ball.eps), watch)
+            with side.resumed():
+                pgd.search(replace(problem, eps=ball.eps), watch)
     return watch.beaten
 
 

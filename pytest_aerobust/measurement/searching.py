@@ -1,6 +1,7 @@
 """One search among some of the samples, watched by an arm and by whoever wants its trail."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -81,8 +82,11 @@ class Searcher:
             return []
         told = self.measurement
         problem = arm.problem(side, rows, told.attack_seed, told.queries)
-        if self.trail is None:
-            return self.search.search(problem, watch)
-        ends = self.search.search(self.trail.watched(arm.name, problem), watch)
-        self.trail.ended(arm.name, ends, watch.beaten)
+        if self.trail is not None:
+            problem = self.trail.watched(arm.name, problem)
+        # What searches samples together, a stock attack, draws from the global generators.
+        with nullcontext() if self.search.block > 1 else side.resumed():
+            ends = self.search.search(problem, watch)
+        if self.trail is not None:
+            self.trail.ended(arm.name, ends, watch.beaten)
         return ends

@@ -118,6 +118,14 @@ class Classifier:
             seen = self._chain.filtered(inputs)
         return seen, self._drawn(inputs, "clean", "judge")
 
+    def resumed(self) -> AbstractContextManager[None]:
+        """Its own random numbers stay in place of the global ones, question after question.
+
+        For whoever draws nothing from the global generators himself: to give them back and take
+        them again costs as much as a small model's answer.
+        """
+        return self._stream.resumed()
+
     def settle(self, logits: Tensor) -> Tensor:
         """The logits of the whole clean pass, once it is known what the model's answers are.
 
